@@ -1,0 +1,1 @@
+"""Errors, arrays, device, randomness, results, plugins, artifacts, settings: what every layer stands on."""

@@ -1,0 +1,43 @@
+"""Backends are entry points: a third party adds one by installing a package, not by editing ours."""
+
+from __future__ import annotations
+
+from importlib.metadata import entry_points
+from typing import Any
+
+from crimeface_lib.core.errors import MissingBackendError
+
+#: What to type when a backend we know of is not installed.
+REMEDIES = {
+    ("rasterizers", "pytorch3d"): "conda env create -f environment.yml",
+    ("embedders", "onnx"): "pip install 'crimeface-lib[onnx]'",
+    ("stores", "postgres"): "pip install 'crimeface-lib[postgres]'",
+}
+
+
+def installed(kind: str) -> tuple[str, ...]:
+    """Return the names of the installed backends of a kind ("detectors", "embedders", ...), sorted.
+
+    >>> "dlib" in installed("detectors")
+    True
+    """
+    return tuple(sorted({point.name for point in entry_points(group=f"crimeface.{kind}")}))
+
+
+def load_backend(kind: str, name: str) -> Any:
+    """Return the object behind the entry point ``crimeface.<kind>``: ``<name>``.
+
+    Raises
+    ------
+    MissingBackendError : not installed, or its own imports fail; the message says what is installed
+        and the command that installs it where we know one.
+    """
+    for point in entry_points(group=f"crimeface.{kind}"):
+        if point.name == name:
+            try:
+                return point.load()
+            except ImportError as error:
+                raise MissingBackendError(f"{kind[:-1]} {name!r} is registered but can't be imported: {error}") from error
+    remedy = REMEDIES.get((kind, name), "see the extras in README.md")
+    have = ", ".join(installed(kind)) or "none"
+    raise MissingBackendError(f"no {kind[:-1].replace('_', ' ')} {name!r}; installed: {have}; {remedy}")

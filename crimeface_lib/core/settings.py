@@ -1,0 +1,51 @@
+"""Settings of this machine: ``CRIMEFACE_*`` variables or ``.env``. Nothing about a case belongs here."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from platformdirs import user_cache_path
+from pydantic import Field, SecretStr, field_validator
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+
+def _checkout() -> Path:
+    """Return the checkout that holds this package, or the working directory of an installed wheel."""
+    beside = Path(__file__).resolve().parents[2]
+    return beside if (beside / "notebooks").is_dir() else Path.cwd()
+
+
+class Settings(BaseSettings):
+    """Where things are on this machine.
+
+    Every field is read from ``CRIMEFACE_<FIELD>`` in the environment or in ``.env``.
+    """
+
+    model_config = SettingsConfigDict(env_prefix="CRIMEFACE_", env_file=".env", extra="ignore", frozen=True)
+
+    project_root: Path = Field(default_factory=_checkout, description="folder with notebooks/ and configs/")
+    data_root: Path | None = Field(default=None, description="folder with real data and models, read only")
+    cache_dir: Path = Field(default_factory=lambda: user_cache_path("crimeface"), description="downloaded models")
+    reports_dir: Path | None = Field(default=None, description="where runs write; <project_root>/reports by default")
+    home: Path | None = Field(default=None, description="stores and keys; <project_root>/.crimeface by default")
+    device: str = Field(default="auto", description="auto, cpu, cuda or cuda:<index>")
+    passphrase: SecretStr | None = Field(default=None, description="opens the key file, where it has one")
+    chromium: Path | None = Field(default=None, description="browser for PDF; found on PATH by default")
+
+    @field_validator("data_root", "reports_dir", "home", "chromium", mode="before")
+    @classmethod
+    def _empty_is_unset(cls, value: object) -> object:
+        return None if value == "" else value
+
+    @property
+    def reports(self) -> Path:
+        return self.reports_dir or self.project_root / "reports"
+
+    @property
+    def stores(self) -> Path:
+        return self.home or self.project_root / ".crimeface"
+
+
+def load_settings() -> Settings:
+    """Read the settings now; nothing is remembered between calls."""
+    return Settings()

@@ -1,0 +1,94 @@
+"""A linear 3D morphable face model, whatever file it came from."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from crimeface_lib.core.arrays import check_array
+from crimeface_lib.core.errors import ShapeError
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class MorphableModel:
+    """Mean + identity + expression, in millimetres, head frame: x right of the picture (the subject's
+    left), y up, z out of the face.
+
+    Parameters
+    ----------
+    name : "ict", "builtin", ...
+    licence, source, version : what reports print about it; ``version`` is a content hash or a commit.
+    mean : (V, 3) float64, mm.
+    identity : (K, V, 3) float32, mm per standard deviation: draw coefficients from N(0, 1).
+    expression : (E, V, 3) float32, mm per unit.
+    expression_names : E names.
+    expression_bounds : lowest and highest sensible coefficient ((0, 1) for blendshapes).
+    expression_sd : prior standard deviation of one expression coefficient.
+    triangles : (T, 3) int32, counter-clockwise seen from outside.
+    uv : (U, 2) float64 in [0, 1], origin at the bottom left as in OBJ.
+    triangles_uv : (T, 3) int32 into ``uv``.
+    landmark_triangles, landmark_weights : (68,) int32 and (68, 3) float64: Multi-PIE/iBUG 68 points as
+        barycentric points on triangles (a vertex is a triangle with weights 1, 0, 0).
+    contour : 17 int32 arrays, one for each jaw landmark 0–16: the vertices along which the silhouette
+        point may slide when the head turns, ordered from the cheek outwards. May be empty arrays.
+    regions : named vertex ranges (start, stop); "face" always present: what is fitted and textured first.
+    """
+
+    name: str
+    licence: str
+    source: str
+    version: str
+    mean: np.ndarray
+    identity: np.ndarray
+    expression: np.ndarray
+    expression_names: tuple[str, ...]
+    expression_bounds: tuple[float, float]
+    expression_sd: float
+    triangles: np.ndarray
+    uv: np.ndarray
+    triangles_uv: np.ndarray
+    landmark_triangles: np.ndarray
+    landmark_weights: np.ndarray
+    contour: tuple[np.ndarray, ...]
+    regions: dict[str, tuple[int, int]] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        vertices = len(self.mean)
+        check_array(self.mean, shape=(None, 3), name="mean")
+        check_array(self.identity, shape=(None, vertices, 3), name="identity", dtype=np.float32)
+        check_array(self.expression, shape=(None, vertices, 3), name="expression", dtype=np.float32)
+        for name, array, top in (
+            ("triangles", self.triangles, vertices),
+            ("triangles_uv", self.triangles_uv, len(self.uv)),
+        ):
+            if array.min() < 0 or array.max() >= top:
+                raise ShapeError(f"{name}: got indices {array.min()}…{array.max()}, expected 0…{top - 1}")
+        if "face" not in self.regions:
+            raise ShapeError(f"regions: got {sorted(self.regions)}, expected one called 'face'")
+
+    def __repr__(self) -> str:
+        return (
+            f"MorphableModel({self.name!r}, {len(self.mean):,} vertices, {len(self.identity)} identity and "
+            f"{len(self.expression)} expression modes, {self.licence})"
+        )
+
+    def decode(self, identity: np.ndarray | None = None, expression: np.ndarray | None = None) -> np.ndarray:
+        """Return the (V, 3) vertices in mm for coefficients of length at most K and E (missing ones are 0)."""
+        vertices = self.mean.copy()
+        for coefficients, basis, name in (
+            (identity, self.identity, "identity"),
+            (expression, self.expression, "expression"),
+        ):
+            if coefficients is None:
+                continue
+            values = check_array(coefficients, shape=(None,), name=name)
+            if len(values) > len(basis):
+                raise ShapeError(f"{name}: got {len(values)} coefficients, expected at most {len(basis)}")
+            vertices += np.tensordot(values, basis[: len(values)], axes=1)
+        return vertices
+
+    def landmarks(self, vertices: np.ndarray) -> np.ndarray:
+        """Return the (68, 3) landmark points on decoded ``vertices`` (V, 3)."""
+        corners = vertices[self.triangles[self.landmark_triangles]]
+        return np.einsum("lc,lcd->ld", self.landmark_weights, corners)
