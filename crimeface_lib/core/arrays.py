@@ -43,7 +43,9 @@ def check_array(
         raise ShapeError(f"{name}: got shape {array.shape}, expected {expected}")
     if finite and array.dtype.kind == "f" and not np.isfinite(array).all():
         bad = int((~np.isfinite(array)).sum())
-        raise ShapeError(f"{name}: got {bad} values that are NaN or infinite, expected finite numbers; drop or fill them first")
+        raise ShapeError(
+            f"{name}: got {bad} values that are NaN or infinite, expected finite numbers; drop or fill them first"
+        )
     return array
 
 

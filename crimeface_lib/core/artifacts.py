@@ -66,16 +66,21 @@ def find(artifact: Artifact, *, settings: Settings | None = None) -> Path:
     path = locate(artifact, settings=settings)
     if path is None:
         looked = ", ".join(
-            text for text in (
+            text
+            for text in (
                 f"data root {settings.data_root}" if settings.data_root else "no data root (CRIMEFACE_DATA_ROOT)",
                 f"package {artifact.package}" if artifact.package else "",
                 f"cache {settings.cache_dir}",
-            ) if text
+            )
+            if text
         )
-        raise MissingArtifactError(f"{artifact.name} not found ({artifact.path}); looked in {looked}; {artifact.remedy}")
+        raise MissingArtifactError(
+            f"{artifact.name} not found ({artifact.path}); looked in {looked}; {artifact.remedy}"
+        )
     if artifact.sha256 and (digest := sha256_file(path)) != artifact.sha256:
         raise IntegrityError(
-            f"{artifact.name}: got SHA-256 {digest[:16]}…, expected {artifact.sha256[:16]}…; delete {path} and {artifact.remedy}"
+            f"{artifact.name}: got SHA-256 {digest[:16]}…, expected {artifact.sha256[:16]}…; "
+            f"delete {path} and {artifact.remedy}"
         )
     return path
 
@@ -94,7 +99,9 @@ def download(url: str, *, path: str, sha256: str, settings: Settings | None = No
     settings = settings or load_settings()
     target = settings.cache_dir / path
     try:
-        got = pooch.retrieve(url, known_hash=f"sha256:{sha256}", fname=target.name, path=target.parent, progressbar=progress)
+        got = pooch.retrieve(
+            url, known_hash=f"sha256:{sha256}", fname=target.name, path=target.parent, progressbar=progress
+        )
     except ValueError as error:  # pooch's word for a digest that differs
         raise IntegrityError(f"{url}: {error}") from error
     except (requests.RequestException, OSError) as error:

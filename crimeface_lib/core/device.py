@@ -32,5 +32,7 @@ def resolve_device(name: str | None = None) -> str:
     index = name.partition(":")[2]
     count = torch.cuda.device_count()
     if count == 0 or (index and (not index.isdigit() or int(index) >= count)):
-        raise MissingBackendError(f"device: got {name!r}, but torch sees {count} CUDA devices; use device='cpu' or 'auto'")
+        raise MissingBackendError(
+            f"device: got {name!r}, but torch sees {count} CUDA devices; use device='cpu' or 'auto'"
+        )
     return name

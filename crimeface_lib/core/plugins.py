@@ -37,7 +37,9 @@ def load_backend(kind: str, name: str) -> Any:
             try:
                 return point.load()
             except ImportError as error:
-                raise MissingBackendError(f"{kind[:-1]} {name!r} is registered but can't be imported: {error}") from error
+                raise MissingBackendError(
+                    f"{kind[:-1]} {name!r} is registered but can't be imported: {error}"
+                ) from error
     remedy = REMEDIES.get((kind, name), "see the extras in README.md")
     have = ", ".join(installed(kind)) or "none"
     raise MissingBackendError(f"no {kind[:-1].replace('_', ' ')} {name!r}; installed: {have}; {remedy}")

@@ -20,8 +20,10 @@ def to_plain(value: Any) -> Any:
     {'a': [1.0, None]}
     """
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        return value.to_dict() if isinstance(value, Result) else to_plain(
-            {f.name: getattr(value, f.name) for f in dataclasses.fields(value)}
+        return (
+            value.to_dict()
+            if isinstance(value, Result)
+            else to_plain({f.name: getattr(value, f.name) for f in dataclasses.fields(value)})
         )
     if isinstance(value, dict):
         return {str(k): to_plain(v) for k, v in value.items()}
