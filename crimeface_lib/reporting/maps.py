@@ -1,0 +1,169 @@
+"""Maps of places on paper: a choropleth of grid cells that also reads in a grey print."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from crimeface_lib.core.arrays import check_array
+from crimeface_lib.core.errors import InputError, ShapeError
+from crimeface_lib.reporting.style import INK, MUTED, PAPER, VERMILLION, house_style, new_figure, sequential
+from crimeface_lib.reporting.tables import format_count
+
+if TYPE_CHECKING:
+    import geopandas as gpd
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+    from matplotlib.path import Path
+
+#: Shares of the positive values below which each class ends: few cells are dark, as few places are busy.
+_QUANTILES = (0.5, 0.75, 0.9, 0.97)
+
+
+def crime_map(
+    cells: gpd.GeoDataFrame,
+    values: npt.ArrayLike,
+    *,
+    title: str,
+    legend: str,
+    attribution: str,
+    caveat: str = "",
+    outline: Any = None,
+    hotspots: npt.ArrayLike | None = None,
+) -> Figure:
+    """Draw one value per grid cell with a scale bar, a north arrow, the source and what it can't say.
+
+    Parameters
+    ----------
+    cells : (N,) polygons in a projected CRS in metres, in the order of ``values``.
+    values : (N,); NaN where there is no data, drawn white.
+    legend : what is shown, in words and units ("recorded burglaries per cell, 2019").
+    attribution : the data's source and licence, as its licence asks.
+    caveat : one sentence under the map.
+    outline : GeoDataFrame, GeoSeries or geometry drawn as the border of the area.
+    hotspots : (N,) bool, cells ringed as hotspots.
+
+    Raises
+    ------
+    InputError : the cells are in degrees.
+    ShapeError : another number of values than cells.
+    """
+    import shapely
+
+    amounts = check_array(values, shape=(len(cells),), name="values", finite=False)
+    ringed = np.zeros(len(cells), bool) if hotspots is None else np.asarray(hotspots, bool)
+    if ringed.shape != amounts.shape:
+        raise ShapeError(f"hotspots: got shape {ringed.shape}, expected {amounts.shape} as the cells")
+    if cells.crs is not None and cells.crs.is_geographic:
+        raise InputError(f"cells: got {cells.crs.name} in degrees, expected metres; use cells.to_crs(a projected CRS)")
+    left, bottom, right, top = cells.total_bounds
+    shape = np.clip((top - bottom) / (right - left), 0.4, 1.35)
+    with house_style():
+        figure = new_figure(height=5.1 * shape + 0.85, alt=f"Map: {title}")
+        axes = figure.subplots()
+        handles = _draw_cells(axes, cells.geometry, amounts)
+        if outline is not None:
+            border = [outline] if isinstance(outline, shapely.Geometry) else outline.geometry
+            _add_paths(axes, border, facecolor="none", edgecolor=MUTED, linewidth=0.9)
+        if ringed.any():
+            handles.append(_ring_hotspots(axes, cells.geometry[ringed]))
+        pad = 0.02 * max(right - left, top - bottom)
+        axes.set(xlim=(left - pad, right + pad), ylim=(bottom - pad, top + pad), aspect="equal")
+        axes.set_axis_off()
+        axes.set_title(title)
+        figure.legend(handles=handles, title=legend, loc="outside right upper", alignment="left",
+                      title_fontproperties={"size": 8}, labelspacing=0.55, handlelength=1.5, handleheight=1.1)  # fmt: skip
+        _scale_bar(axes)
+        figure.supxlabel("\n".join(filter(None, (caveat, attribution))), x=0.01, ha="left", size=7, color=MUTED, wrap=True)
+    return figure
+
+
+def value_classes(values: npt.ArrayLike) -> np.ndarray:
+    """Return the ascending class edges of positive values: quantiles, rounded to whole numbers for counts.
+
+    >>> value_classes([0, 1, 1, 2, 3, 8, 40]).tolist()
+    [1.0, 3.0, 7.0, 24.0, 40.0]
+    """
+    array = np.asarray(values, float)
+    positive = array[np.isfinite(array) & (array > 0)]
+    if not len(positive):
+        return np.array([])
+    edges = np.quantile(positive, [0, *_QUANTILES, 1])
+    return np.unique(np.round(edges)) if np.all(positive == np.round(positive)) else np.unique(edges)
+
+
+def _draw_cells(axes: Axes, geometry: Any, values: np.ndarray) -> list[Any]:
+    """Colour the cells by class; return the legend's patches, least first."""
+    from matplotlib.patches import Patch
+
+    if np.nanmin(values, initial=0.0) < 0:
+        raise InputError(f"values: got {np.nanmin(values):g}, expected amounts of 0 or more")
+    edges = value_classes(values)
+    whole = bool(np.all(edges == np.round(edges)))
+    inner = edges[1:-1]
+    bands = len(inner) + 1 if len(edges) else 0
+    colours = sequential()(np.linspace(0.22, 1.0, max(bands, 1)))
+    kind = np.where(values > 0, np.searchsorted(inner, values, side="right" if not whole else "left"), -1)
+    known = np.isfinite(values)
+    handles = []
+    groups = [(~known, PAPER, "no data"), (known & (kind < 0), sequential()(0.0), "0")]
+    groups += [(known & (kind == i), colours[i], _band_label(edges, i, bands, whole=whole)) for i in range(bands)]
+    for mask, colour, label in groups:
+        if mask.any():
+            _add_paths(axes, geometry[mask], facecolor=colour, edgecolor=colour, linewidth=0.25)
+            handles.append(Patch(facecolor=colour, edgecolor=MUTED, linewidth=0.5, label=label))
+    return handles
+
+
+def _band_label(edges: np.ndarray, band: int, bands: int, *, whole: bool) -> str:
+    low, high = edges[band], edges[min(band + 1, len(edges) - 1)]
+    if not whole:
+        return f"{low:.3g} – {high:.3g}"
+    low = low if band == 0 else low + 1
+    return format_count(int(low)) if low >= high else f"{format_count(int(low))} – {format_count(int(high))}"
+
+
+def _ring_hotspots(axes: Axes, geometry: Any) -> Any:
+    import shapely
+    from matplotlib.lines import Line2D
+
+    area = shapely.union_all(np.asarray(geometry))
+    for colour, width in ((PAPER, 2.8), (VERMILLION, 1.3)):
+        _add_paths(axes, [area], facecolor="none", edgecolor=colour, linewidth=width)
+    return Line2D([], [], color=VERMILLION, linewidth=1.6, label="hotspot")
+
+
+def _add_paths(axes: Axes, geometry: Iterable[Any], **style: Any) -> None:
+    from matplotlib.collections import PathCollection
+
+    axes.add_collection(PathCollection([_path(shape) for shape in geometry], **style))
+
+
+def _path(shape: Any) -> Path:
+    """Return a polygon or multipolygon, with its holes, as one matplotlib path."""
+    import shapely
+    from matplotlib.path import Path
+
+    rings = []
+    for polygon in shapely.get_parts(shapely.force_2d([shape])):
+        polygon = shapely.geometry.polygon.orient(polygon)
+        rings += [np.asarray(ring.coords) for ring in (polygon.exterior, *polygon.interiors)]
+    return Path.make_compound_path(*(Path(ring, closed=True) for ring in rings))
+
+
+def _scale_bar(axes: Axes) -> None:
+    """Draw a bar of a round length, about a fifth of the width, and an arrow to grid north."""
+    (left, right), (bottom, top) = axes.get_xlim(), axes.get_ylim()
+    wanted = (right - left) / 5
+    unit = 10 ** np.floor(np.log10(wanted))
+    length = float(unit * max(step for step in (1, 2, 5) if step * unit <= wanted))
+    drop = bottom - 0.035 * (top - bottom)
+    axes.plot([left, left + length], [drop, drop], color=INK, linewidth=2.2, solid_capstyle="butt", clip_on=False)
+    text = f"{length / 1000:g} km" if length >= 1000 else f"{length:g} m"
+    axes.annotate(text, (left + length, drop), xytext=(5, 0), textcoords="offset points", va="center", size=8)
+    axes.annotate("N", (0.985, 1.0), (0.985, 0.9), xycoords="axes fraction", ha="center", va="center", size=9,
+                  weight="bold", arrowprops={"arrowstyle": "-|>", "color": INK, "shrinkA": 0, "shrinkB": 0})  # fmt: skip
+    axes.set_ylim(drop - 0.02 * (top - bottom), top)
