@@ -1,0 +1,178 @@
+"""The command line. Exit codes: 0 done, 2 bad input, 3 refused by policy, 1 our fault, 130 stopped by hand."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+import yaml
+from rich.console import Console
+from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+from rich.table import Table
+
+from crimeface_lib.core.errors import CrimefaceError, InputError
+
+app = typer.Typer(
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    help="3D faces, candidate lists, evidence, governance and crime by place: run a notebook, get a signed report.",
+)
+out = Console(highlight=False, soft_wrap=True)
+err = Console(stderr=True, highlight=False, soft_wrap=True)
+
+Parameters = Annotated[
+    list[str] | None,
+    typer.Option(
+        "-p", "--parameter", metavar="NAME=VALUE", help="a parameter; dots reach into sections: make_grid.cell=100"
+    ),
+]
+Store = Annotated[Path | None, typer.Option(help="store to work on; .crimeface/store by default")]
+
+
+@app.command()
+def run(
+    notebook: Annotated[str, typer.Argument(help="reconstruct, recognise, crime_overview or case_report")],
+    parameter: Parameters = None,
+    config: Annotated[Path | None, typer.Option(help="YAML to use instead of configs/NOTEBOOK.yaml")] = None,
+    resume: Annotated[str | None, typer.Option(metavar="RUN", help="go on with an interrupted run")] = None,
+) -> None:
+    """Run a notebook on your own input and publish the report."""
+    _run_and_tell(notebook, parse_parameters(parameter or []), config=config, resume=resume)
+
+
+@app.command()
+def demo(parameter: Parameters = None) -> None:
+    """Run the main job on sample input: a public-domain photo, a synthetic watchlist, synthetic crimes."""
+    from crimeface_lib.workflow.demo import prepare_demo
+
+    overrides, told = prepare_demo()
+    for line in told:
+        out.print(f"  {line}")
+    _run_and_tell("case_report", {**overrides, **parse_parameters(parameter or [])})
+
+
+@app.command()
+def doctor() -> None:
+    """Say what is installed, which device and models there are, their licences, and how to get what is missing."""
+    from crimeface_lib.workflow.doctor import examine
+
+    findings = examine()
+    table = Table("part", "state", "detail", "remedy", box=None, pad_edge=False)
+    colours = {"ok": "green", "optional": "yellow", "missing": "red"}
+    for item in findings:
+        table.add_row(item.part, f"[{colours[item.state]}]{item.state}[/]", item.detail, item.remedy)
+    out.print(table)
+    if any(item.state == "missing" for item in findings):
+        raise typer.Exit(1)
+
+
+@app.command()
+def verify(
+    folder: Annotated[Path, typer.Argument(help="a run folder, or an evidence package")],
+    checkpoint: Annotated[
+        Path | None, typer.Option(help="ledger checkpoint that you hold, for an evidence package")
+    ] = None,
+    key: Annotated[str | None, typer.Option(help="public key that you hold (hexadecimal), for a run")] = None,
+) -> None:
+    """Check that a run or an evidence package is what was signed; names the first file that is not."""
+    from crimeface_lib.evidence.verify import verify_package
+    from crimeface_lib.workflow.seal import verify_run
+
+    if (folder / "bagit.txt").exists():
+        if checkpoint is None:
+            raise InputError("an evidence package is checked against a checkpoint that you hold: --checkpoint FILE")
+        verify_package(folder, checkpoint=checkpoint)
+        out.print(f"[green]unchanged[/]: evidence package {folder}")
+        return
+    check = verify_run(folder, key=key)
+    out.print(f"[green]unchanged[/]: run {check.run}, {check.files} files, signed by key {check.key}")
+
+
+@app.command()
+def fetch(what: Annotated[str, typer.Argument(help="ict")]) -> None:
+    """Download a model once, with progress and a SHA-256 for each file."""
+    from crimeface_lib.reconstruction.ict import fetch_ict
+
+    if what != "ict":
+        raise InputError(f"got {what!r}, expected ict: the only model that may be downloaded freely")
+    out.print(f"ready: {fetch_ict()}")
+
+
+@app.command()
+def apps(port: Annotated[int, typer.Option(help="port on 127.0.0.1")] = 8866) -> None:
+    """Serve the Voila apps on 127.0.0.1, behind a token."""
+    from crimeface_lib.workflow.serve import serve_apps
+
+    serve_apps(port=port)
+
+
+def parse_parameters(pairs: list[str]) -> dict[str, Any]:
+    """Return ``NAME=VALUE`` pairs as a mapping; values are read as YAML, so 3, true and [a, b] get their type.
+
+    >>> parse_parameters(["make_grid.cell=100", "predict=false"])
+    {'make_grid.cell': 100, 'predict': False}
+    """
+    values = {}
+    for pair in pairs:
+        name, sign, text = pair.partition("=")
+        if not sign or not name:
+            raise InputError(f"parameter: got {pair!r}, expected NAME=VALUE")
+        try:
+            values[name] = yaml.safe_load(text) if text else ""
+        except yaml.YAMLError:  # a path such as "C: [x" is text
+            values[name] = text
+    return values
+
+
+def _run_and_tell(notebook: str, overrides: dict[str, Any], **options: Any) -> None:
+    from crimeface_lib.workflow.job import run_job
+
+    columns = (SpinnerColumn(), TextColumn("{task.description:<20}"), BarColumn(), TimeElapsedColumn())
+    with Progress(*columns, console=err, transient=not err.is_terminal) as bars:
+        tasks: dict[str, Any] = {}
+
+        def progress(name: str, done: int, total: int) -> None:
+            if name not in tasks:
+                tasks[name] = bars.add_task(name, total=total)
+            bars.update(tasks[name], completed=done)
+
+        folder = run_job(notebook, overrides, progress=progress, **options)
+    from crimeface_lib.workflow.seal import read_manifest
+
+    manifest = read_manifest(folder)
+    for line in manifest["notes"]:
+        out.print(f"note: {line}")
+    out.print(f"run    {folder}")
+    out.print(f"report {folder / (notebook + '.html')}")
+
+
+def main() -> None:
+    """Entry point: errors made on purpose become one line and an exit code."""
+    import os
+
+    arguments = sys.argv[1:]
+    debug = "--debug" in arguments
+    sys.argv = [sys.argv[0], *(a for a in arguments if a != "--debug")]
+    try:
+        app()
+    except KeyboardInterrupt:
+        err.print("stopped")
+        sys.exit(130)
+    except CrimefaceError as error:
+        if debug:
+            raise
+        word = "refused" if error.exit_code == 3 else "error"
+        err.print(f"[red]{word}:[/] ", end="")
+        err.print(str(error), markup=False)
+        sys.exit(error.exit_code)
+    except BrokenPipeError:
+        os._exit(0)
+    except Exception as error:
+        if debug:
+            raise
+        err.print("[red]our fault:[/] ", end="")
+        err.print(f"{type(error).__name__}: {error}; run again with --debug for the traceback", markup=False)
+        sys.exit(1)

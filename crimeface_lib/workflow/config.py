@@ -1,0 +1,207 @@
+"""Config is one object: YAML → a frozen pydantic model → ``cfg``. Library functions never see it.
+
+Each notebook has a model here and a file ``configs/<notebook>.yaml``. A section named like a function holds
+that function's keywords, so ``reconstruct(photo, **cfg.reconstruct.model_dump())`` is all a notebook writes.
+Unknown keys are errors; papermill's and the command line's strings get their type from the model.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+
+from crimeface_lib.core.errors import ConfigError
+from crimeface_lib.core.settings import Settings, load_settings
+
+
+class Section(BaseModel):
+    """Part of a config: frozen, and nothing unknown is let in."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class RunConfig(Section):
+    """What every run has, whatever its notebook does."""
+
+    notebook: str
+    title: str
+    question: str = Field(description="what was asked, in words a reviewer reads first")
+    purpose: str = Field("research", description="why; compared with the purposes an approved DPIA allows")
+    actor: str = Field("", description="who runs it; the login name where empty")
+    case: str | None = Field(None, description="case reference; an opaque id, never a person's name")
+    store: Path | None = Field(
+        None, description="evidence, watchlists, approvals and keys; .crimeface/store by default"
+    )
+    run: Path | None = Field(None, description="folder of the run this notebook belongs to; a new one where empty")
+    seed: int = Field(0, ge=0)
+    device: str = "auto"
+    method_validation: str | None = Field(None, description="validation id; without one: not validated for casework")
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _blank_is_unset(cls, value: Any, info: Any) -> Any:
+        optional = cls.model_fields[info.field_name].default is None
+        return None if optional and isinstance(value, str) and value.strip().lower() in {"", "none", "null"} else value
+
+
+class ReconstructSection(Section):
+    model: str = Field("auto", description="auto, ict, builtin or another installed model")
+    texture_size: int = Field(512, ge=64, le=4096)
+
+
+class ReconstructConfig(RunConfig):
+    notebook: Literal["reconstruct"] = "reconstruct"
+    photo: Path
+    face: Literal["largest"] | int = Field(
+        "largest", description="which face, where there are several; 0 is the largest"
+    )
+    reconstruct: ReconstructSection = ReconstructSection()
+    formats: tuple[Literal["glb", "obj", "ply", "npz"], ...] = ("glb", "obj", "ply")
+
+
+class EmbedSection(Section):
+    embedder: str = "dlib"
+    detector: str = "dlib"
+
+
+class SearchSection(Section):
+    top: int = Field(10, ge=1, le=1000)
+
+
+class RecogniseConfig(RunConfig):
+    notebook: Literal["recognise"] = "recognise"
+    probe: Path
+    face: Literal["largest"] | int = "largest"
+    watchlist: str = Field("default", description="name of the watchlist in the store; the dataset a DPIA names")
+    dpia: int | None = Field(
+        None, description="number of the DPIA to rely on; the one that covers this use where empty"
+    )
+    embed: EmbedSection = EmbedSection()
+    search: SearchSection = SearchSection()
+
+
+class ReadEventsSection(Section):
+    layout: str = "police.uk"
+    force: str | None = None
+
+
+class GridSection(Section):
+    cell: float = Field(250.0, gt=0, description="side of a map cell, metres")
+
+
+class KdeSection(Section):
+    bandwidth: float = Field(300.0, gt=0, description="metres")
+
+
+class PlacesSection(Section):
+    horizon: int = Field(1, ge=1, le=12, description="months ahead")
+    model: str = "decayed_counts"
+
+
+class EvaluateSection(Section):
+    horizon: int = Field(1, ge=1, le=12, description="months ahead")
+    models: tuple[str, ...] = ("decayed_counts", "counts", "kde")
+
+
+class CrimeOverviewConfig(RunConfig):
+    notebook: Literal["crime_overview"] = "crime_overview"
+    crime: Path
+    predict: bool = Field(True, description="also forecast next month's places; needs an approved DPIA")
+    dataset: str = Field("police.uk street-level crime", description="the dataset a DPIA names")
+    dpia: int | None = None
+    cutoffs: int = Field(6, ge=1, le=36, description="how many past months the forecast is tried on")
+    read_events: ReadEventsSection = ReadEventsSection()
+    make_grid: GridSection = GridSection()
+    kde: KdeSection = KdeSection()
+    predict_places: PlacesSection = PlacesSection()
+    evaluate_places: EvaluateSection = EvaluateSection()
+
+
+class CaseReportConfig(RunConfig):
+    notebook: Literal["case_report"] = "case_report"
+    photo: Path = Field(description="photo to reconstruct in 3D")
+    probe: Path | None = Field(None, description="photo to search with; the same photo where empty")
+    crime: Path
+    reconstruct: dict[str, Any] = Field(default_factory=dict, description="overrides for reconstruct.ipynb")
+    recognise: dict[str, Any] = Field(default_factory=dict, description="overrides for recognise.ipynb")
+    crime_overview: dict[str, Any] = Field(default_factory=dict, description="overrides for crime_overview.ipynb")
+
+
+CONFIGS: dict[str, type[RunConfig]] = {
+    str(model.model_fields["notebook"].default): model
+    for model in (ReconstructConfig, RecogniseConfig, CrimeOverviewConfig, CaseReportConfig)
+}
+
+
+def merge(base: Mapping[str, Any], overrides: Mapping[str, Any]) -> dict[str, Any]:
+    """Return ``base`` with ``overrides`` laid over it, deeply. A key "a.b" reaches into section "a".
+
+    >>> merge({"grid": {"cell": 250, "pad": 1}}, {"grid.cell": 100})
+    {'grid': {'cell': 100, 'pad': 1}}
+    """
+    merged = dict(base)
+    for key, value in overrides.items():
+        head, _, rest = key.partition(".")
+        if rest:
+            value, key = {rest: value}, head
+        if isinstance(value, Mapping):
+            below = merged.get(key)
+            value = merge(below if isinstance(below, Mapping) else {}, value)
+        merged[key] = value
+    return merged
+
+
+def config_path(notebook: str, *, settings: Settings | None = None) -> Path:
+    """Return ``configs/<notebook>.yaml`` of this checkout."""
+    settings = settings or load_settings()
+    path = settings.project_root / "configs" / f"{notebook}.yaml"
+    if notebook not in CONFIGS or not path.is_file():
+        raise ConfigError(f"no notebook {notebook!r}; there are: {', '.join(CONFIGS)} (looked in {path.parent})")
+    return path
+
+
+def load_config(path: str | Path, overrides: Mapping[str, Any] | None = None) -> Any:
+    """Return the config model of a YAML file with ``overrides`` laid over it.
+
+    Parameters
+    ----------
+    path : YAML file; a relative path is taken from the working directory, then from the checkout.
+    overrides : keys may reach into sections with a dot ("make_grid.cell").
+
+    Raises
+    ------
+    ConfigError : no such file, not YAML, an unknown or ill-typed key; each is named with what was expected.
+    """
+    file = Path(path)
+    if not file.is_absolute() and not file.is_file():
+        file = load_settings().project_root / file
+    try:
+        base = yaml.safe_load(file.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise ConfigError(f"config {path}: {error}") from error
+    if not isinstance(base, dict) or base.get("notebook") not in CONFIGS:
+        raise ConfigError(f"config {path}: expected a mapping with 'notebook:' one of {', '.join(CONFIGS)}")
+    return build_config(merge(base, overrides or {}))
+
+
+def build_config(values: Mapping[str, Any]) -> Any:
+    """Return the model for ``values["notebook"]``, or a ConfigError that lists every problem."""
+    model = CONFIGS[values["notebook"]]
+    try:
+        return model.model_validate(values)
+    except ValidationError as error:
+        problems = "; ".join(_explain(problem, model) for problem in error.errors())
+        raise ConfigError(f"{values['notebook']}: {problems}") from error
+
+
+def _explain(problem: Any, model: type[RunConfig]) -> str:
+    where = ".".join(str(part) for part in problem["loc"])
+    if problem["type"] == "extra_forbidden":
+        return f"unknown parameter {where!r}; known: {', '.join(model.model_fields)}"
+    if problem["type"] == "missing":
+        return f"parameter {where!r} is missing; give it with -p {where}=VALUE"
+    return f"parameter {where!r}: got {problem['input']!r}, {problem['msg'][0].lower()}{problem['msg'][1:]}"

@@ -1,0 +1,113 @@
+"""One notebook through papermill: over IPC, with progress, stopped cleanly, its error handed on as itself."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from jupyter_client.manager import AsyncKernelManager
+
+from crimeface_lib.core import errors
+from crimeface_lib.core.errors import CrimefaceError, NotFoundError
+from crimeface_lib.core.settings import load_settings
+
+Progress = Callable[[str, int, int], None]  # notebook, cells done, cells in all
+
+_KERNELS: set[int] = set()
+
+
+class IpcKernelManager(AsyncKernelManager):
+    """Talks to the kernel over Unix sockets: case data crosses no TCP port, not even a local one."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**options)
+        self.transport = "ipc"
+
+    async def _async_post_start_kernel(self, **options: Any) -> None:
+        await super()._async_post_start_kernel(**options)
+        if self.provisioner is not None and (pid := getattr(self.provisioner, "pid", None)):
+            _KERNELS.add(pid)
+
+    post_start_kernel = _async_post_start_kernel
+
+
+def stop_kernels() -> None:
+    """Kill the kernels started here: they sit in sessions of their own, so Ctrl-C never reaches them."""
+    while _KERNELS:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(_KERNELS.pop(), signal.SIGKILL)
+
+
+def notebook_path(name: str) -> Path:
+    """Return ``notebooks/<name>.ipynb`` of this checkout."""
+    folder = load_settings().project_root / "notebooks"
+    path = folder / f"{name}.ipynb"
+    if not path.is_file():
+        have = ", ".join(sorted(p.stem for p in folder.glob("*.ipynb"))) or "none"
+        raise NotFoundError(
+            f"no notebook {name!r} in {folder}; there are: {have}; set CRIMEFACE_PROJECT_ROOT to a checkout"
+        )
+    return path
+
+
+def run_notebook(
+    name: str, *, parameters: Mapping[str, Any], output: str | Path, progress: Progress | None = None
+) -> Path:
+    """Execute a notebook of this checkout and return the path of the executed copy.
+
+    Parameters
+    ----------
+    name : stem of a notebook in ``notebooks/``.
+    parameters : values for its ``parameters`` cell, as papermill takes them: ``config`` and ``overrides``.
+    output : where the executed notebook goes; it is there, with what ran so far, also after a failure.
+    progress : called with (name, cells done, cells in all).
+
+    Raises
+    ------
+    the library's own error that stopped a cell, rebuilt from its name and message; CrimefaceError for any other.
+    """
+    import nbformat
+    import papermill
+    from papermill.exceptions import PapermillExecutionError
+
+    source = notebook_path(name)
+    total = len(nbformat.read(source, as_version=4).cells) + 1  # papermill injects one
+    Path(output).parent.mkdir(parents=True, exist_ok=True)
+
+    def cell_done(*, cell_index: int, **_: Any) -> None:
+        if progress:
+            progress(name, cell_index + 1, total)
+
+    try:
+        papermill.execute_notebook(
+            str(source),
+            str(output),
+            parameters=dict(parameters),
+            kernel_name="python3",
+            progress_bar=False,
+            log_output=False,
+            cwd=str(load_settings().project_root),
+            kernel_manager_class=IpcKernelManager,
+            on_cell_executed=cell_done,
+        )
+    except PapermillExecutionError as error:
+        raise rebuild_error(error.ename, error.evalue, where=f"{name}.ipynb, cell {error.cell_index}") from error
+    if progress:
+        progress(name, total, total)
+    return Path(output)
+
+
+def rebuild_error(ename: str, evalue: str, *, where: str) -> CrimefaceError:
+    """Return the library's error of that name, so that its exit code survives the kernel boundary.
+
+    >>> rebuild_error("ImageError", "got 1×1", where="x").exit_code
+    2
+    """
+    kind = getattr(errors, ename, None)
+    if isinstance(kind, type) and issubclass(kind, CrimefaceError):
+        return kind(evalue)
+    return CrimefaceError(f"{where}: {ename}: {evalue}")

@@ -1,0 +1,153 @@
+"""A whole job: inputs checked, policy asked, notebooks run, report published; every ending is recorded."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from crimeface_lib.core.clock import utc_now
+from crimeface_lib.core.errors import ConfigError, CrimefaceError, InputError, RefusedError
+from crimeface_lib.core.files import write_atomic
+from crimeface_lib.core.settings import Settings, load_settings
+from crimeface_lib.workflow.checks import check_inputs, check_policy
+from crimeface_lib.workflow.config import CaseReportConfig, RunConfig, config_path, load_config, merge
+from crimeface_lib.workflow.execute import Progress, run_notebook, stop_kernels
+from crimeface_lib.workflow.publish import close_run, publish
+from crimeface_lib.workflow.run import login_name, new_run_folder
+from crimeface_lib.workflow.seal import read_manifest
+
+#: Fields that all notebooks of one job share.
+_SHARED = ("purpose", "actor", "case", "store", "run", "seed", "device", "method_validation")
+_SEPARATE = ("reconstruct", "recognise", "crime_overview")
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """One run: its folder, its config, and the notebooks to execute, those of one stage side by side."""
+
+    folder: Path
+    cfg: RunConfig
+    stages: tuple[tuple[RunConfig, ...], ...]
+
+
+def run_job(
+    name: str,
+    overrides: Mapping[str, Any],
+    *,
+    config: str | Path | None = None,
+    resume: str | None = None,
+    progress: Progress | None = None,
+    settings: Settings | None = None,
+) -> Path:
+    """Run a notebook, with those it draws on, and publish the report; return the run's folder.
+
+    Parameters
+    ----------
+    resume : id of an interrupted or failed run of the same notebook: finished steps are kept.
+
+    Raises
+    ------
+    CrimefaceError : after the failed, refused or interrupted run has been recorded and listed.
+    """
+    settings = settings or load_settings()
+    cfg = load_config(config or config_path(name, settings=settings), overrides)
+    if cfg.notebook != name:
+        raise ConfigError(f"config {config} is for {cfg.notebook!r}, expected one for {name!r}")
+    job = plan_job(cfg, resume=resume, settings=settings)
+    started = utc_now()
+
+    def close(status: str, reason: str = "") -> None:
+        close_run(job.folder, job.cfg, status=status, reason=reason, started=started, settings=settings)
+
+    try:
+        check_inputs(job.cfg)
+        check_policy(job.cfg, settings=settings)
+        for stage in job.stages:
+            _run_stage(stage, progress=progress)
+        publish(job.folder, settings=settings)
+    except KeyboardInterrupt:
+        close("interrupted", f"stopped by hand; go on with: crimeface run {name} --resume {job.folder.name}")
+        raise
+    except RefusedError as error:
+        close("refused", str(error))
+        raise
+    except CrimefaceError as error:
+        close("failed", str(error))
+        raise
+    except Exception as error:
+        close("failed", f"{type(error).__name__}: {error}")
+        raise
+    close("done")
+    return job.folder
+
+
+def plan_job(cfg: RunConfig, *, resume: str | None, settings: Settings) -> Job:
+    """Return what to execute: for ``case_report`` three notebooks side by side, then the page on top."""
+    if resume:
+        folder = settings.reports / Path(resume).name
+        if read_manifest(folder)["notebook"] != cfg.notebook:
+            raise InputError(f"run {resume} is not one of {cfg.notebook!r}; expected a run of the same notebook")
+    else:
+        folder = new_run_folder(cfg.notebook, at=utc_now(), settings=settings)
+    actor = cfg.actor or login_name(os.environ)
+    store = (cfg.store or settings.stores / "store").resolve()
+    cfg = cfg.model_copy(update={"run": folder.resolve(), "store": store, "actor": actor})
+    if not isinstance(cfg, CaseReportConfig):
+        return Job(folder, cfg, ((cfg,),))
+    shared = {key: getattr(cfg, key) for key in _SHARED}
+    inputs = {
+        "reconstruct": {"photo": cfg.photo},
+        "recognise": {"probe": cfg.probe or cfg.photo},
+        "crime_overview": {"crime": cfg.crime},
+    }
+    first = tuple(
+        load_config(config_path(name, settings=settings), merge({**shared, **inputs[name]}, getattr(cfg, name)))
+        for name in _SEPARATE
+    )
+    return Job(folder, cfg, (first, (cfg,)))
+
+
+def _run_stage(stage: tuple[RunConfig, ...], *, progress: Progress | None) -> None:
+    """Execute the notebooks of a stage side by side, two at most; the first error stops the others."""
+    todo = [cfg for cfg in stage if not (_folder(cfg) / "steps" / f"{cfg.notebook}.json").is_file()]
+    with ThreadPoolExecutor(max_workers=min(2, os.cpu_count() or 1)) as pool:
+        futures = [pool.submit(_run_step, cfg, progress) for cfg in todo]
+        try:
+            done, _ = wait(futures, return_when=FIRST_EXCEPTION)
+            _raise_first(futures, done)
+        except BaseException:
+            for future in futures:
+                future.cancel()
+            stop_kernels()
+            raise
+
+
+def _raise_first(futures: list[Future[Path]], done: set[Future[Path]]) -> None:
+    for future in futures:  # in the order of the report, not of the clock
+        if future in done:
+            future.result()
+
+
+def _folder(cfg: RunConfig) -> Path:
+    assert cfg.run is not None
+    return cfg.run
+
+
+def _run_step(cfg: RunConfig, progress: Progress | None) -> Path:
+    """Execute one notebook. Its config goes through a private file: papermill keeps every parameter it is given
+    in the executed notebook, and the path of a photo can hold a name."""
+    assert cfg.store is not None
+    staged = cfg.store / "runs" / _folder(cfg).name / f"{cfg.notebook}.yaml"
+    write_atomic(staged, yaml.safe_dump(cfg.model_dump(mode="json")).encode(), mode=0o600)
+    return run_notebook(
+        cfg.notebook,
+        parameters={"config": str(staged), "overrides": {}},
+        output=_folder(cfg) / "notebooks" / f"{cfg.notebook}.ipynb",
+        progress=progress,
+    )

@@ -1,0 +1,251 @@
+"""A run: the one place where gates, storage and science meet.
+
+A notebook opens a run, takes its inputs in, asks for permits, saves figures and results, and finishes. What it
+leaves in ``reports/<run id>/steps/<notebook>.json`` is all that the report and the manifest are made from.
+"""
+
+from __future__ import annotations
+
+import getpass
+import json
+import os
+import platform
+import subprocess
+from base64 import b64encode
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from importlib.metadata import version
+from io import BytesIO
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from crimeface_lib.core.clock import to_iso, utc_now
+from crimeface_lib.core.device import resolve_device
+from crimeface_lib.core.errors import ConfigError, InputError, NotFoundError
+from crimeface_lib.core.files import write_atomic
+from crimeface_lib.core.hashing import content_hash, sha256_file
+from crimeface_lib.core.random import make_rng
+from crimeface_lib.core.results import to_plain
+from crimeface_lib.core.settings import Settings, load_settings
+from crimeface_lib.workflow.config import RunConfig
+
+if TYPE_CHECKING:
+    from crimeface_lib.workflow.store import CaseStore
+
+#: Packages whose versions decide numbers.
+_VERSIONS = ("crimeface-lib", "numpy", "scipy", "pandas", "torch", "dlib-bin", "opencv-python-headless", "geopandas")
+
+
+@dataclass(frozen=True, slots=True)
+class SavedFigure:
+    """A figure on disk with its caption; a notebook shows both."""
+
+    number: int
+    path: str
+    caption: str
+    png: bytes = field(repr=False)
+
+    def _repr_html_(self) -> str:
+        image = b64encode(self.png).decode()
+        return (
+            f'<figure class="cf-figure"><img alt="{self.caption}" src="data:image/png;base64,{image}">'
+            f"<figcaption><b>Figure {self.number}.</b> {self.caption}</figcaption></figure>"
+        )
+
+
+@dataclass(slots=True)
+class Run:
+    """An open run. Everything a notebook saves goes through here, so that every number has a parent."""
+
+    id: str
+    folder: Path
+    cfg: RunConfig
+    store: CaseStore
+    actor: str
+    device: str
+    started: datetime
+    rng: np.random.Generator
+    record: dict[str, Any] = field(repr=False)
+
+    # ── inputs ──
+
+    def take_in(self, path: Path, *, role: str, evidence: bool = True) -> Path:
+        """Hash an input and, where it is evidence, keep an encrypted write-once copy with a custody event.
+
+        Parameters
+        ----------
+        role : what it is to this run: "photo", "probe", "crime".
+        evidence : False for public data that need a hash but no custody.
+        """
+        if not path.is_file():
+            if path.is_dir() and not evidence:
+                digests = {p.relative_to(path).as_posix(): sha256_file(p) for p in sorted(path.rglob("*.csv"))}
+                self._add("inputs", role=role, sha256=content_hash(digests).removeprefix("sha256:"), files=len(digests))
+                return path
+            raise InputError(f"{role}: got {path}, expected a file that exists")
+        entry = {"role": role, "sha256": sha256_file(path), "size": path.stat().st_size, "type": path.suffix.lower()}
+        if evidence:
+            item = self.store.evidence.add(
+                path, actor=self.actor, purpose=self.cfg.purpose, kind=role, name=path.name, case=self.cfg.case
+            )
+            entry["evidence"] = item.id
+        self._add("inputs", **entry)
+        return path
+
+    def used(self, name: str, *, version: str, licence: str, source: str = "") -> None:
+        """Note a model that numbers of this run depend on."""
+        self._add("models", name=name, version=version, licence=licence, source=source)
+
+    def permit(self, kind: str, *, dataset: str, model: str, version: str, dpia: int | None = None) -> Any:
+        """Return the permit for a gated use, or raise RefusedError: there is no way on without it."""
+        permit = self.store.permit(
+            kind, purpose=self.cfg.purpose, dataset=dataset, model=model, version=version, actor=self.actor, dpia=dpia
+        )
+        self._add("permits", **to_plain(permit))
+        return permit
+
+    # ── outputs ──
+
+    def figure(self, figure: Any, name: str, *, caption: str) -> SavedFigure:
+        """Save a matplotlib figure as ``figures/<name>.png`` and return what the notebook shows."""
+        buffer = BytesIO()
+        figure.savefig(buffer, format="png", dpi=150, bbox_inches="tight")
+        path = f"figures/{self.cfg.notebook}_{name}.png"
+        write_atomic(self.folder / path, buffer.getvalue())
+        number = len(self.record["figures"]) + 1
+        self._add("figures", name=name, path=path, caption=caption)
+        return SavedFigure(number, path, caption, buffer.getvalue())
+
+    def save(self, name: str, result: Any) -> Any:
+        """Keep a result as JSON for the report that draws on this notebook; return it, so a cell can end with it."""
+        self.record["results"][name] = to_plain(result)
+        return result
+
+    def file(self, name: str) -> Path:
+        """Return where an exported file called ``name`` goes; it is listed and hashed at the end."""
+        path = self.folder / "files" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        return path
+
+    def say(self, *, found: list[str], cannot_say: list[str]) -> None:
+        """Set what the report's first block says: what was found, and what it can't say."""
+        self.record["found"], self.record["cannot_say"] = list(found), list(cannot_say)
+
+    def step(self, notebook: str) -> dict[str, Any]:
+        """Return what another notebook of the same run left."""
+        path = self.folder / "steps" / f"{notebook}.json"
+        if not path.is_file():
+            raise NotFoundError(
+                f"run {self.id} has no finished {notebook}.ipynb; run it first: crimeface run {notebook}"
+            )
+        found: dict[str, Any] = json.loads(path.read_bytes())
+        return found
+
+    def figure_of(self, notebook: str, name: str) -> SavedFigure:
+        """Return a figure of another notebook of this run, to show it again."""
+        for item in self.step(notebook)["figures"]:
+            if item["name"] == name:
+                number = len(self.record["shown"]) + 1
+                self.record["shown"].append({"notebook": notebook, "name": name})
+                return SavedFigure(number, item["path"], item["caption"], (self.folder / item["path"]).read_bytes())
+        raise NotFoundError(f"{notebook}.ipynb left no figure {name!r}")
+
+    def finish(self) -> None:
+        """Write what this notebook did; without it the step counts as unfinished."""
+        self.record["finished"] = to_iso(utc_now())
+        self.record["seconds"] = round((utc_now() - self.started).total_seconds(), 1)
+        data = json.dumps(self.record, ensure_ascii=False, indent=1, allow_nan=False).encode()
+        write_atomic(self.folder / "steps" / f"{self.cfg.notebook}.json", data)
+        self.store.audit.record("step_finished", actor=self.actor, at=utc_now(), run=self.id, step=self.cfg.notebook)
+
+    def _add(self, kind: str, **entry: Any) -> None:
+        if entry not in self.record[kind]:
+            self.record[kind].append(entry)
+
+
+def open_run(cfg: RunConfig, *, settings: Settings | None = None) -> Run:
+    """Open a run for a notebook: its folder, its store, its random numbers; the start is logged.
+
+    A notebook that papermill executes gets the folder of the whole run in ``cfg.run``; one opened by hand in
+    JupyterLab gets a new folder.
+    """
+    from crimeface_lib.workflow.store import CaseStore
+
+    settings = settings or load_settings()
+    started = utc_now()
+    folder = cfg.run or new_run_folder(cfg.notebook, at=started, settings=settings)
+    if not folder.is_dir():
+        raise ConfigError(f"run: got {folder}, expected the folder of a run; leave it empty to start a new one")
+    store = CaseStore.open(cfg.store or settings.stores / "store", settings=settings)
+    actor = cfg.actor or login_name(os.environ)
+    device = resolve_device(cfg.device if cfg.device != "auto" else settings.device)
+    parameters = to_plain(cfg.model_dump(mode="json", exclude={"run", "store"}))
+    record: dict[str, Any] = {
+        "notebook": cfg.notebook,
+        "title": cfg.title,
+        "question": cfg.question,
+        "started": to_iso(started),
+        "actor": actor,
+        "purpose": cfg.purpose,
+        "case": cfg.case,
+        "method_validation": cfg.method_validation,
+        "parameters": {k: f"(input {k})" if k in _paths(cfg) else v for k, v in parameters.items()},
+        "config_hash": content_hash(parameters),
+        "seed": cfg.seed,
+        "device": device,
+        "code": code_version(settings.project_root),
+        "found": [],
+        "cannot_say": [],
+        "results": {},
+        **{kind: [] for kind in ("inputs", "models", "permits", "figures", "shown")},
+    }
+    store.audit.record(
+        "step_started", actor=actor, at=started, run=folder.name, step=cfg.notebook, config=record["config_hash"]
+    )
+    rng = make_rng(cfg.seed, stream=cfg.notebook)
+    return Run(folder.name, folder, cfg, store, actor, device, started, rng, record)
+
+
+def new_run_folder(notebook: str, *, at: datetime, settings: Settings) -> Path:
+    """Make and return ``reports/<UTC time>-<notebook>``; a second run in the same second gets a number."""
+    stem = f"{at:%Y%m%d-%H%M%S}-{notebook.replace('_', '-')}"
+    for suffix in ("", *(f"-{n}" for n in range(2, 100))):
+        folder = settings.reports / f"{stem}{suffix}"
+        try:
+            folder.mkdir(parents=True)
+        except FileExistsError:
+            continue
+        return folder
+    raise InputError(f"got 99 runs of {notebook} in one second, expected fewer; wait a moment")
+
+
+def login_name(environ: Mapping[str, str]) -> str:
+    """Return who is logged in: JupyterHub's word where there is a Hub, else the operating system's."""
+    return environ.get("JUPYTERHUB_USER") or getpass.getuser()
+
+
+def code_version(root: Path) -> dict[str, Any]:
+    """Return package and Python versions, and the commit of the checkout where git knows one."""
+
+    def git(*arguments: str) -> str:
+        done = subprocess.run(["git", "-C", str(root), *arguments], capture_output=True, text=True, check=False)
+        return done.stdout.strip() if done.returncode == 0 else ""
+
+    try:
+        commit, changed = git("rev-parse", "HEAD"), bool(git("status", "--porcelain", "--untracked-files=no"))
+    except FileNotFoundError:  # no git on this machine
+        commit, changed = "", False
+    return {
+        "packages": {name: version(name) for name in _VERSIONS},
+        "python": platform.python_version(),
+        "commit": commit or None,
+        "changed_since_commit": changed,
+    }
+
+
+def _paths(cfg: RunConfig) -> set[str]:
+    """Names of the fields that hold a path, which may hold a name: reports show role and hash instead."""
+    return {name for name, value in cfg if isinstance(value, Path)}

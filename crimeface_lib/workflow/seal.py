@@ -1,0 +1,100 @@
+"""The run's manifest: what came out, each file's SHA-256, signed; and the check that it still holds."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from cryptography.exceptions import InvalidSignature
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
+
+from crimeface_lib.core.errors import IntegrityError, NotFoundError
+from crimeface_lib.core.files import write_atomic
+from crimeface_lib.core.hashing import sha256_file
+from crimeface_lib.core.results import Result
+
+MANIFEST, SIGNATURE, CHECKPOINT = "run.json", "run.json.sig", "checkpoint.json"
+_UNLISTED = {MANIFEST, SIGNATURE, CHECKPOINT}
+
+
+@dataclass(frozen=True, slots=True)
+class RunCheck(Result):
+    """A run whose files are what its signed manifest says."""
+
+    run: str
+    files: int
+    key: str
+
+
+def list_outputs(folder: Path) -> list[dict[str, Any]]:
+    """Return path, SHA-256 and size of every file of a run but the manifest and its signature."""
+    return [
+        {"path": path.relative_to(folder).as_posix(), "sha256": sha256_file(path), "size": path.stat().st_size}
+        for path in sorted(folder.rglob("*"))
+        if path.is_file() and path.relative_to(folder).as_posix() not in _UNLISTED
+    ]
+
+
+def write_manifest(folder: Path, manifest: Mapping[str, Any]) -> bytes:
+    """Write ``run.json`` and return its bytes."""
+    data = json.dumps(manifest, indent=1, sort_keys=True, ensure_ascii=False, allow_nan=False).encode()
+    write_atomic(folder / MANIFEST, data)
+    return data
+
+
+def sign_manifest(folder: Path, data: bytes, key: Ed25519PrivateKey) -> None:
+    """Write the Ed25519 signature of the manifest's bytes beside it."""
+    signature = {"key": key.public_key().public_bytes_raw().hex(), "signature": key.sign(data).hex()}
+    write_atomic(folder / SIGNATURE, json.dumps(signature).encode())
+
+
+def read_manifest(folder: Path) -> dict[str, Any]:
+    """Return ``run.json``, or say that this is no run."""
+    try:
+        manifest = json.loads((folder / MANIFEST).read_bytes())
+    except FileNotFoundError as error:
+        raise NotFoundError(f"no run in {folder}: it has no {MANIFEST}") from error
+    except (ValueError, OSError) as error:
+        raise IntegrityError(f"{folder / MANIFEST}: not readable as JSON ({error})") from error
+    if not isinstance(manifest, dict):
+        raise IntegrityError(f"{folder / MANIFEST}: expected a JSON object")
+    return manifest
+
+
+def verify_run(folder: str | Path, *, key: str | None = None) -> RunCheck:
+    """Check a run folder: the manifest's signature, and every file against it.
+
+    Parameters
+    ----------
+    key : hexadecimal Ed25519 public key the reviewer holds. Without it the signature shows only that the
+        manifest was not changed since *some* key signed it.
+
+    Raises
+    ------
+    IntegrityError : naming the first file that was changed, added or dropped.
+    """
+    folder = Path(folder)
+    manifest = read_manifest(folder)
+    try:
+        seal = json.loads((folder / SIGNATURE).read_bytes())
+        signer = Ed25519PublicKey.from_public_bytes(bytes.fromhex(seal["key"]))
+        signer.verify(bytes.fromhex(seal["signature"]), (folder / MANIFEST).read_bytes())
+    except FileNotFoundError as error:
+        raise IntegrityError(f"{SIGNATURE} is missing: the run was not finished, or the seal was removed") from error
+    except (InvalidSignature, ValueError, KeyError, TypeError) as error:
+        raise IntegrityError(f"{MANIFEST} is not what was signed") from error
+    if key is not None and seal["key"] != key:
+        raise IntegrityError(f"{MANIFEST} is signed by key {seal['key'][:16]}…, expected {key[:16]}…")
+    listed = {item["path"]: item["sha256"] for item in manifest["outputs"]}
+    found = {item["path"]: item["sha256"] for item in list_outputs(folder)}
+    for path in sorted(listed.keys() | found.keys()):
+        if path not in found:
+            raise IntegrityError(f"{path} is missing")
+        if path not in listed:
+            raise IntegrityError(f"{path} was added")
+        if listed[path] != found[path]:
+            raise IntegrityError(f"{path} was changed")
+    return RunCheck(run=str(manifest["id"]), files=len(listed), key=str(seal["key"]))
