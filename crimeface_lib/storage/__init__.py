@@ -1,1 +1,10 @@
-"""."""
+"""Where things are kept: documents, encrypted blobs, the tamper-evident ledger, and the keys to them."""
+
+from __future__ import annotations
+
+from crimeface_lib.storage.checkpoint import Checkpoint
+from crimeface_lib.storage.documents import DocumentStore, TinyDocuments
+from crimeface_lib.storage.keys import KeyRing
+from crimeface_lib.storage.ledger import Ledger, LedgerReport
+
+__all__ = ["Checkpoint", "DocumentStore", "KeyRing", "Ledger", "LedgerReport", "TinyDocuments"]

@@ -1,0 +1,84 @@
+"""A signed statement of what a log held at one time. Kept outside of the store, it shows any later change."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from datetime import datetime
+from typing import Any
+
+from cryptography.exceptions import InvalidSignature
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
+
+from crimeface_lib.core.clock import to_iso
+from crimeface_lib.core.errors import IntegrityError
+from crimeface_lib.core.hashing import canonical_json
+from crimeface_lib.core.results import Result
+
+_DOMAIN = b"crimeface checkpoint v1\n"  # a signature made for one thing is worth nothing for another
+
+
+@dataclass(frozen=True, slots=True)
+class Checkpoint(Result):
+    """Size and root of a log at one time, signed.
+
+    Parameters
+    ----------
+    origin : which log.
+    size : number of entries.
+    root : hexadecimal root of the RFC 6962 tree over them.
+    at : when, ISO 8601 in UTC.
+    key : hexadecimal Ed25519 public key.
+    signature : hexadecimal, over all of the above.
+    """
+
+    origin: str
+    size: int
+    root: str
+    at: str
+    key: str
+    signature: str
+
+    @classmethod
+    def sign(cls, *, origin: str, size: int, root: bytes, at: datetime, key: Ed25519PrivateKey) -> Checkpoint:
+        """Make the statement and sign it."""
+        public = key.public_key().public_bytes_raw().hex()
+        unsigned = cls(origin, size, root.hex(), to_iso(at), public, "")
+        return replace(unsigned, signature=key.sign(unsigned._signed_bytes()).hex())
+
+    @classmethod
+    def from_dict(cls, record: Mapping[str, Any]) -> Checkpoint:
+        """Return the checkpoint that ``to_dict`` wrote.
+
+        Raises
+        ------
+        IntegrityError : a field is missing, unknown or of the wrong type.
+        """
+        names = {"origin": str, "size": int, "root": str, "at": str, "key": str, "signature": str}
+        if not isinstance(record, Mapping) or set(record) != set(names):
+            raise IntegrityError(f"not a checkpoint: expected the fields {', '.join(names)}")
+        for name, kind in names.items():
+            if type(record[name]) is not kind:
+                raise IntegrityError(
+                    f"not a checkpoint: {name} is {type(record[name]).__name__}, expected {kind.__name__}"
+                )
+        return cls(**record)
+
+    def verify_signature(self) -> None:
+        """Check the signature against ``key``; whether that key is the right one is for the holder to say.
+
+        Raises
+        ------
+        IntegrityError : a field was changed after signing.
+        """
+        try:
+            public = Ed25519PublicKey.from_public_bytes(bytes.fromhex(self.key))
+            public.verify(bytes.fromhex(self.signature), self._signed_bytes())
+        except (InvalidSignature, ValueError) as error:
+            raise IntegrityError(
+                f"the checkpoint of {self.origin} at size {self.size} is not what was signed"
+            ) from error
+
+    def _signed_bytes(self) -> bytes:
+        record = {"origin": self.origin, "size": self.size, "root": self.root, "at": self.at, "key": self.key}
+        return _DOMAIN + canonical_json(record)

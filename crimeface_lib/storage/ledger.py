@@ -1,0 +1,304 @@
+"""An append-only log in which any later change shows: a Merkle tree over a file of JSON lines.
+
+Each line holds the entry, its index and time, the root over all lines before it, and an Ed25519 signature; the line
+itself is a leaf of the tree. So nobody without the key can add or alter a line, and the first line after a change
+names the place. Cutting off the tail, or a rewrite by someone who has the key, shows only against a ``Checkpoint``
+that is kept elsewhere: ``verify`` trusts nothing that is in the file.
+
+An append is one write and one fsync. If the process dies in between, the half line at the end has no newline, and
+the next writer removes it: that entry was never acknowledged.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import threading
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from cryptography.exceptions import InvalidSignature
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
+
+from crimeface_lib.core.clock import to_iso
+from crimeface_lib.core.errors import InputError, IntegrityError, RefusedError
+from crimeface_lib.core.files import sync_directory
+from crimeface_lib.core.hashing import canonical_json
+from crimeface_lib.core.results import Result
+from crimeface_lib.storage.checkpoint import Checkpoint
+from crimeface_lib.storage.locking import file_lock, held
+from crimeface_lib.storage.merkle import MerkleTree, leaf_hash
+
+_DOMAIN = b"crimeface ledger entry v1\n"
+_FIELDS = {"at", "entry", "index", "previous", "signature"}
+_RESERVED = ("index", "at")
+
+
+@dataclass(frozen=True, slots=True)
+class LedgerReport(Result):
+    """What a verification found in order: nothing is reported that was not checked.
+
+    ``checked_against`` is the size of the checkpoint, or None when there was none: then a missing tail, or a
+    rewrite by a holder of the key, would not have been noticed.
+    """
+
+    origin: str
+    entries: int
+    root: str
+    checked_against: int | None
+
+
+class Ledger:
+    """An append-only, tamper-evident log; several threads and processes may append.
+
+    >>> import tempfile
+    >>> from datetime import UTC
+    >>> key, at = Ed25519PrivateKey.generate(), datetime(2026, 1, 1, tzinfo=UTC)
+    >>> log = Ledger.open(Path(tempfile.mkdtemp()) / "audit.jsonl", signing_key=key)
+    >>> log.append({"event": "login", "actor": "ada"}, at=at)
+    0
+    >>> log.entries()
+    [{'actor': 'ada', 'event': 'login', 'index': 0, 'at': '2026-01-01T00:00:00.000000Z'}]
+    >>> log.verify(log.checkpoint(at=at)).entries
+    1
+    """
+
+    def __init__(self, path: Path, *, signing_key: Ed25519PrivateKey | None, origin: str) -> None:
+        self._path = path
+        self._key = signing_key
+        self._lock = file_lock(path)
+        self._mutex = threading.RLock()
+        self._tree = MerkleTree()
+        self._offset = 0  # bytes of the file that are in the tree
+        self.origin = origin
+
+    @classmethod
+    def open(
+        cls, path: str | Path, *, signing_key: Ed25519PrivateKey | None = None, origin: str | None = None
+    ) -> Ledger:
+        """Open the log at ``path``; with a key it may be appended to and is created if need be.
+
+        Parameters
+        ----------
+        signing_key : needed to append and to make checkpoints; leave out to read and verify.
+        origin : name of the log, part of every signature; the file name without suffix by default.
+        """
+        path = Path(path).resolve()
+        ledger = cls(path, signing_key=signing_key, origin=origin or path.stem)
+        if signing_key is not None:
+            with held(ledger._lock):
+                ledger._recover()
+        else:
+            ledger._refresh()
+        return ledger
+
+    def append(self, entry: Mapping[str, Any], *, at: datetime) -> int:
+        """Add ``entry`` and return its index; when this returns, the entry is on the disk.
+
+        Parameters
+        ----------
+        entry : what JSON can hold, without the fields ``index`` and ``at``. Nothing in it can ever be erased: put
+            opaque ids here, no names and no content.
+
+        Raises
+        ------
+        InputError : not JSON, or a reserved field.
+        RefusedError : the log was opened without a key.
+        """
+        key = self._signing_key()
+        if taken := [name for name in _RESERVED if name in entry]:
+            raise InputError(f"got an entry with {', '.join(taken)}; the log gives these itself, rename the field")
+        with self._mutex, held(self._lock):
+            self._recover()
+            index = len(self._tree)
+            record = {"at": to_iso(at), "entry": dict(entry), "index": index, "previous": self._tree.root().hex()}
+            try:
+                record["signature"] = key.sign(self._signed_bytes(record)).hex()
+                line = canonical_json(record)
+                if canonical_json(json.loads(line)) != line:
+                    raise ValueError("two keys of one object become the same text")
+            except (TypeError, ValueError) as error:
+                raise InputError(f"an entry holds what JSON holds: {error}; see core.results.to_plain") from error
+            self._write(line + b"\n")
+            self._tree.append(leaf_hash(line))
+            self._offset += len(line) + 1
+        return index
+
+    def entries(self, start: int = 0) -> list[dict[str, Any]]:
+        """Return the entries from ``start`` on, each with its ``index`` and ``at``.
+
+        Raises
+        ------
+        IntegrityError : a line is not one that this log writes.
+        """
+        records = (_parse(line, index) for index, line in enumerate(self.lines()) if index >= start)
+        return [record["entry"] | {"index": record["index"], "at": record["at"]} for record in records]
+
+    def lines(self) -> Iterator[bytes]:
+        """Yield the leaves of the tree: each whole line of the file, without its newline."""
+        if not self._path.exists():
+            return
+        with open(self._path, "rb") as file:
+            for line in file:
+                if not line.endswith(b"\n"):  # another process is writing it, or died while it did
+                    return
+                yield line[:-1]
+
+    def __len__(self) -> int:
+        self._refresh()
+        return len(self._tree)
+
+    def root(self, size: int | None = None) -> bytes:
+        """Return the root of the tree over the first ``size`` entries, all by default."""
+        self._refresh()
+        return self._tree.root(size)
+
+    def inclusion_proof(self, index: int, size: int | None = None) -> list[bytes]:
+        """Return the proof that entry ``index`` is in the log of ``size`` entries.
+
+        ``merkle.verify_inclusion`` checks it.
+        """
+        self._refresh()
+        return self._tree.inclusion_proof(index, size)
+
+    def consistency_proof(self, old: int, new: int | None = None) -> list[bytes]:
+        """Return the proof that the log of ``new`` entries extends that of ``old``.
+
+        ``merkle.verify_consistency`` checks it.
+        """
+        self._refresh()
+        return self._tree.consistency_proof(old, new)
+
+    def checkpoint(self, *, at: datetime) -> Checkpoint:
+        """Sign the present size and root. Keep what you get outside of this machine."""
+        key = self._signing_key()
+        self._refresh()
+        return Checkpoint.sign(origin=self.origin, size=len(self._tree), root=self._tree.root(), at=at, key=key)
+
+    def verify(self, checkpoint: Checkpoint | None = None) -> LedgerReport:
+        """Read the file anew and check every line, then the whole against ``checkpoint``.
+
+        Parameters
+        ----------
+        checkpoint : one that was kept outside of the store. Without it a cut tail can't be seen.
+
+        Raises
+        ------
+        IntegrityError : names the entry, or says that the log was cut short or forked.
+        InputError : the checkpoint belongs to another log, or nothing says whose signature to expect.
+        """
+        if checkpoint is not None:
+            checkpoint.verify_signature()
+            if checkpoint.origin != self.origin:
+                raise InputError(f"got a checkpoint of {checkpoint.origin!r}, expected one of {self.origin!r}")
+        tree = self._verified_tree(self._expected_key(checkpoint))
+        if checkpoint is not None:
+            if checkpoint.size > len(tree):
+                raise IntegrityError(
+                    f"{self.origin} was cut short: {len(tree)} entries, and {checkpoint.size} at the checkpoint"
+                )
+            if tree.root(checkpoint.size).hex() != checkpoint.root:
+                raise IntegrityError(
+                    f"fork: the first {checkpoint.size} entries of {self.origin} are not those of the checkpoint"
+                    f" of {checkpoint.at}; the log was rewritten by a holder of the key"
+                )
+        return LedgerReport(self.origin, len(tree), tree.root().hex(), checkpoint.size if checkpoint else None)
+
+    def _verified_tree(self, public: bytes) -> MerkleTree:
+        """Return the tree over the file after checking index, chain and signature of each line."""
+        verifier = Ed25519PublicKey.from_public_bytes(public)
+        tree = MerkleTree()
+        for index, line in enumerate(self.lines()):
+            record = _parse(line, index)
+            signature = record.pop("signature")
+            if record["previous"] != tree.root().hex():
+                raise IntegrityError(
+                    f"entry {index} of {self.origin} follows another log: one before it was changed, added or removed"
+                )
+            try:
+                verifier.verify(bytes.fromhex(signature), self._signed_bytes(record))
+            except (InvalidSignature, ValueError) as error:
+                raise IntegrityError(
+                    f"entry {index} of {self.origin} was changed: its signature does not hold"
+                ) from error
+            tree.append(leaf_hash(line))
+        return tree
+
+    def _expected_key(self, checkpoint: Checkpoint | None) -> bytes:
+        own = self._key.public_key().public_bytes_raw() if self._key else None
+        held_key = bytes.fromhex(checkpoint.key) if checkpoint else None
+        if own and held_key and own != held_key:
+            raise IntegrityError(f"the checkpoint of {self.origin} was signed by another key than the one in use")
+        if not (public := held_key or own):
+            raise InputError("nothing says whose signature to expect: give a checkpoint, or open the log with its key")
+        return public
+
+    def _signed_bytes(self, record: Mapping[str, Any]) -> bytes:
+        """Return what a line's signature covers: an entry of one log is no entry of another."""
+        return _DOMAIN + canonical_json({**record, "origin": self.origin})
+
+    def _signing_key(self) -> Ed25519PrivateKey:
+        if self._key is None:
+            raise RefusedError(f"{self.origin} is open for reading only; open it with signing_key= to write")
+        return self._key
+
+    def _refresh(self) -> None:
+        """Take in what others appended since."""
+        with self._mutex:
+            size = self._path.stat().st_size if self._path.exists() else 0
+            if size < self._offset:
+                raise IntegrityError(f"{self.origin} became shorter while open: {size} bytes, {self._offset} before")
+            if size == self._offset:
+                return
+            with open(self._path, "rb") as file:
+                file.seek(self._offset)
+                for line in file:
+                    if not line.endswith(b"\n"):  # another process is writing it, or died while it did
+                        return
+                    self._tree.append(leaf_hash(line[:-1]))
+                    self._offset += len(line)
+
+    def _recover(self) -> None:
+        """Remove half a line that a dying writer left; to be called under the lock."""
+        self._refresh()
+        if self._path.exists() and self._path.stat().st_size > self._offset:
+            with open(self._path, "r+b") as file:
+                file.truncate(self._offset)
+                os.fsync(file.fileno())
+
+    def _write(self, line: bytes) -> None:
+        """Append ``line`` and force it to the disk, or leave the file as it was."""
+        new = not self._path.exists()
+        handle = os.open(self._path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
+        try:
+            rest = memoryview(line)
+            while rest:
+                rest = rest[os.write(handle, rest) :]
+            os.fsync(handle)
+        except BaseException:
+            os.ftruncate(handle, self._offset)
+            raise
+        finally:
+            os.close(handle)
+        if new:
+            sync_directory(self._path.parent)
+
+
+def _parse(line: bytes, index: int) -> dict[str, Any]:
+    """Return the record in ``line``, which must be entry ``index`` exactly as this log writes it."""
+    try:
+        record = json.loads(line)
+        sound = isinstance(record, dict) and set(record) == _FIELDS and isinstance(record["entry"], dict)
+        sound = sound and isinstance(record["signature"], str) and canonical_json(record) == line
+    except (ValueError, RecursionError):
+        sound = False
+    if not sound:
+        raise IntegrityError(f"entry {index} is not a line that this log writes: it was changed")
+    if record["index"] != index:
+        raise IntegrityError(
+            f"entry {index} says that it is entry {record['index']}: entries were removed, added or reordered"
+        )
+    return record
