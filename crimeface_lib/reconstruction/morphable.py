@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+import io
+import json
+import zipfile
+from dataclasses import dataclass, field, fields
+from pathlib import Path
 
 import numpy as np
 
 from crimeface_lib.core.arrays import check_array
-from crimeface_lib.core.errors import ShapeError
+from crimeface_lib.core.errors import InputError, MissingArtifactError, ShapeError
+from crimeface_lib.core.files import write_atomic
+from crimeface_lib.core.plugins import load_backend
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -92,3 +98,82 @@ class MorphableModel:
         """Return the (68, 3) landmark points on decoded ``vertices`` (V, 3)."""
         corners = vertices[self.triangles[self.landmark_triangles]]
         return np.einsum("lc,lcd->ld", self.landmark_weights, corners)
+
+    def save(self, path: str | Path) -> None:
+        """Write the model to an npz that ``load_morphable_model(path=...)`` reads back, bases as float32."""
+        text = {key: getattr(self, key) for key in _TEXT} | {"contour_lengths": [len(line) for line in self.contour]}
+        buffer = io.BytesIO()
+        np.savez_compressed(
+            buffer,
+            text=np.array(json.dumps(text)),
+            contour=np.concatenate([np.zeros(0, np.int32), *self.contour]),
+            **{key: getattr(self, key) for key in _ARRAYS},
+        )
+        write_atomic(Path(path), buffer.getvalue())
+
+
+_TEXT = ("name", "licence", "source", "version", "expression_names", "expression_bounds", "expression_sd", "regions")
+_ARRAYS = tuple(f.name for f in fields(MorphableModel) if f.name not in _TEXT and f.name != "contour")
+
+
+def load_morphable_model(name: str = "auto", *, path: str | Path | None = None) -> MorphableModel:
+    """Return a face model; which one it is, says ``model.name``.
+
+    Parameters
+    ----------
+    name : an installed model ("ict", "builtin", ...); "auto" takes ICT-FaceKit where its file is in the
+        data root or the cache, else the built-in head. Nothing is downloaded.
+    path : with a name, the file or folder its loader reads; with "auto", an npz written by ``save``.
+
+    Raises
+    ------
+    MissingBackendError : no model of that name is installed.
+    MissingArtifactError : its file is not on this machine.
+    InputError : the file is not a face model.
+
+    >>> load_morphable_model("builtin").name
+    'builtin'
+    """
+    if name == "auto" and path is not None:
+        return _read_model(Path(path))
+    if name == "auto":
+        from crimeface_lib.core.artifacts import locate
+        from crimeface_lib.reconstruction.ict import ICT
+
+        name = "ict" if locate(ICT) else "builtin"
+    model: MorphableModel = load_backend("morphable_models", name)(path=path)
+    return model
+
+
+def _read_model(path: Path) -> MorphableModel:
+    data = read_arrays(path, ("text", "contour", *_ARRAYS))
+    text = json.loads(str(data.pop("text")))
+    ends = np.cumsum(text.pop("contour_lengths"))[:-1]
+    contour = tuple(np.split(data.pop("contour"), ends)) if len(ends) else ()
+    text["regions"] = {key: (start, stop) for key, (start, stop) in text["regions"].items()}
+    text["expression_names"], text["expression_bounds"] = tuple(text["expression_names"]), tuple(text["expression_bounds"])
+    return MorphableModel(contour=contour, **text, **data)
+
+
+def read_arrays(path: Path, needed: tuple[str, ...]) -> dict[str, np.ndarray]:
+    """Return the named arrays of an npz, no pickles.
+
+    Raises
+    ------
+    MissingArtifactError : no such file.
+    InputError : not an npz, truncated, or arrays are missing.
+    """
+    try:
+        with np.load(path, allow_pickle=False) as archive:
+            missing = sorted(set(needed) - set(archive.files))
+            if missing:
+                raise InputError(f"{path.name}: got {sorted(archive.files)}, expected also {missing}")
+            return {key: archive[key] for key in needed}
+    except FileNotFoundError as error:
+        raise MissingArtifactError(f"no face model at {path}") from error
+    except (zipfile.BadZipFile, OSError, EOFError, AttributeError) as error:
+        raise InputError(f"{path.name}: not a readable npz ({error})") from error
+    except ValueError as error:
+        if isinstance(error, InputError):
+            raise
+        raise InputError(f"{path.name}: not a readable npz ({error})") from error

@@ -1,0 +1,194 @@
+"""From 68 landmarks in one or several photos to a face, its cameras and how sure we are."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from crimeface_lib.core.arrays import check_array
+from crimeface_lib.core.errors import InputError, ShapeError
+from crimeface_lib.core.results import Result
+from crimeface_lib.reconstruction.camera import Camera
+from crimeface_lib.reconstruction.morphable import MorphableModel
+from crimeface_lib.reconstruction.solver import Problem, Solution, solve
+from crimeface_lib.reconstruction.uncertainty import vertex_sd
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+#: Fewer than this many landmarks in a view don't fix its camera.
+MINIMUM_LANDMARKS = 12
+#: Median and log-normal spread of the focal length where nothing is known: a 22° field of view.
+FOCAL_FOV, FOCAL_SPREAD = 22.0, 0.35
+
+
+@dataclass(frozen=True, slots=True)
+class View:
+    """What one photo says.
+
+    Parameters
+    ----------
+    points : (68, 2) float64 px, Multi-PIE/iBUG order; NaN rows are landmarks not seen.
+    size : (height, width) px.
+    sd : standard deviation of a landmark, px; one number or (68,).
+    focal_prior : (median px, standard deviation of its logarithm), from EXIF say; None is a 22° field of
+        view across the longer side, ± 35 %.
+    """
+
+    points: np.ndarray
+    size: tuple[int, int]
+    sd: float | np.ndarray = 2.0
+    focal_prior: tuple[float, float] | None = None
+
+    def __post_init__(self) -> None:
+        points = check_array(self.points, shape=(68, 2), name="points", finite=False)
+        seen = int(np.isfinite(points).all(1).sum())
+        if seen < MINIMUM_LANDMARKS:
+            raise InputError(f"points: got {seen} landmarks, expected at least {MINIMUM_LANDMARKS} of 68 to fix a camera")
+        sd = check_array(np.broadcast_to(self.sd, 68), shape=(68,), name="sd")
+        if (sd <= 0).any():
+            raise InputError(f"sd: got {sd.min():g}, expected positive pixels")
+        if min(self.size) < 1:
+            raise ShapeError(f"size: got {self.size}, expected (height, width) in px")
+        if self.focal_prior is not None and not (self.focal_prior[0] > 0 and self.focal_prior[1] > 0):
+            raise InputError(f"focal_prior: got {self.focal_prior}, expected (median px, log sd), both positive")
+        span = np.nanmax(points, 0) - np.nanmin(points, 0)
+        if span.min() < 2:
+            raise InputError(f"points: got landmarks within {span.min():.2g} px, expected a face")
+
+    @property
+    def focal(self) -> tuple[float, float]:
+        if self.focal_prior is not None:
+            return self.focal_prior
+        return max(self.size) / 2 / np.tan(np.deg2rad(FOCAL_FOV / 2)), FOCAL_SPREAD
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class Fit(Result):
+    """A face model fitted to landmarks.
+
+    Parameters
+    ----------
+    model : name of the model.
+    identity : (K,) standard deviations.
+    expressions : (views, E).
+    cameras : one for each view.
+    residual_px : (views,) root mean square distance of the landmarks kept, px.
+    outliers : (views, 68) bool, landmarks that the robust loss gave less than a tenth of their weight.
+    vertex_sd : (V,) mm, posterior standard deviation along the normal, scale and pose removed.
+    focal_sd : (views,) px.
+    scale_sd : relative posterior standard deviation of the size; from the model's prior unless a length is given.
+    information : how many standard deviations' worth of identity the photos told (effective number of modes).
+    iterations : of Levenberg and Marquardt.
+    warnings : sentences for the reader.
+    """
+
+    model: str
+    identity: np.ndarray
+    expressions: np.ndarray
+    cameras: tuple[Camera, ...]
+    residual_px: np.ndarray
+    outliers: np.ndarray = field(repr=False)
+    vertex_sd: np.ndarray = field(repr=False)
+    focal_sd: np.ndarray
+    scale_sd: float
+    information: float
+    iterations: int
+    warnings: tuple[str, ...]
+
+    def to_frame(self) -> pd.DataFrame:
+        """Return one row a view."""
+        import pandas as pd
+
+        yaw, pitch, roll = np.array([camera.yaw_pitch_roll for camera in self.cameras]).T
+        return pd.DataFrame({
+            "view": np.arange(len(self.cameras)), "residual_px": self.residual_px, "outliers": self.outliers.sum(1),
+            "yaw_deg": yaw, "pitch_deg": pitch, "roll_deg": roll,
+            "focal_px": [camera.focal for camera in self.cameras], "focal_sd_px": self.focal_sd,
+            "distance_mm": [float(np.linalg.norm(camera.centre)) for camera in self.cameras],
+        })  # fmt: skip
+
+
+def fit_landmarks(
+    model: MorphableModel,
+    views: list[View],
+    *,
+    shared_expression: bool = False,
+    slide_contour: bool = True,
+    robust: float = 4.0,
+    iterations: int = 30,
+) -> Fit:
+    """Fit identity, expressions and cameras to the landmarks of one person's photos.
+
+    Closed-form affine pose, then Levenberg–Marquardt with an analytic Jacobian: landmark residuals under a
+    Geman–McClure loss, N(0, 1) identity, boxed expressions, log-normal focal lengths; jaw landmarks slide
+    along ``model.contour`` to the silhouette.
+
+    Parameters
+    ----------
+    views : one for each photo.
+    shared_expression : the same expression in every photo (a burst, a video still).
+    slide_contour : False when the jaw landmarks are fixed points of the face (3D annotation).
+    robust : standard deviations beyond which a landmark loses its say.
+
+    Raises
+    ------
+    InputError : no view.
+
+    References: Zhu et al. 2015 (contour landmarks); Geman and McClure 1987.
+    """
+    from threadpoolctl import threadpool_limits
+
+    if not views:
+        raise InputError("views: got none, expected at least one View")
+    with threadpool_limits(1, user_api="blas"):  # matrices this small lose time to threads
+        problem = Problem.build(model, views, shared_expression=shared_expression, slide_contour=slide_contour)
+        solution = solve(problem, robust=robust, iterations=iterations)
+        sd, scale_sd = vertex_sd(model, solution.identity, solution.identity_covariance)
+    return _describe(model, views, problem, solution, sd, scale_sd)
+
+
+def _describe(
+    model: MorphableModel, views: list[View], problem: Problem, solution: Solution, sd: np.ndarray, scale_sd: float
+) -> Fit:
+    """Return the Fit, with the sentences a reader should see."""
+    weights, seen = solution.weights, problem.seen
+    outliers = (weights < 0.1) & seen
+    kept = seen & ~outliers
+    distance = np.where(kept, (solution.residual**2).sum(-1), 0.0)
+    residual = np.sqrt(distance.sum(1) / np.maximum(kept.sum(1), 1))
+    information = float((1 - np.diag(solution.identity_covariance)).sum())
+    warnings = []
+    gain = _gain_over_mean_face(problem, solution)
+    if gain < 2.0:
+        warnings.append(
+            f"The landmarks hardly tell this face from the average one (chi² falls by {gain:.1f} per mode told): "
+            "the shape shown is mostly the model's prior."
+        )
+    for index, view in enumerate(views):
+        height = float(np.nanmax(view.points[:, 1]) - np.nanmin(view.points[:, 1]))
+        if outliers[index].sum() > 10:
+            warnings.append(f"Photo {index + 1}: {outliers[index].sum()} of 68 landmarks don't fit a face and were set aside.")
+        if residual[index] > 0.05 * height:
+            warnings.append(
+                f"Photo {index + 1}: landmarks are {residual[index]:.1f} px off on average ({residual[index] / height:.0%} "
+                "of the face's height): the fit is poor."
+            )
+        if abs(solution.cameras[index].yaw_pitch_roll[0]) > 60:
+            warnings.append(f"Photo {index + 1}: the head is turned by more than 60°, where landmarks are unreliable.")
+    return Fit(
+        model=model.name, identity=solution.identity, expressions=solution.expressions, cameras=solution.cameras,
+        residual_px=residual, outliers=outliers, vertex_sd=sd, focal_sd=solution.focal_sd, scale_sd=scale_sd,
+        information=information, iterations=solution.iterations, warnings=tuple(warnings),
+    )  # fmt: skip
+
+
+def _gain_over_mean_face(problem: Problem, solution: Solution) -> float:
+    """Return how much of chi² the identity explains, per effective mode: what it would rise by with the
+    identity at zero and all else free to adapt (second order, from the posterior)."""
+    covariance = solution.identity_covariance
+    told = float(np.trace(np.eye(len(covariance)) - covariance))
+    likelihood = np.linalg.inv(covariance) - np.eye(len(covariance))
+    return float(solution.identity @ likelihood @ solution.identity) / max(told, 1e-9)

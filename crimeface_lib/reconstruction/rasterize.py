@@ -1,0 +1,87 @@
+"""Which triangle is seen at each pixel, where in it, and how far away."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cache
+from typing import Protocol
+
+import numpy as np
+
+from crimeface_lib.core.arrays import check_array
+from crimeface_lib.core.errors import InputError, ShapeError
+from crimeface_lib.core.plugins import load_backend
+
+
+@dataclass(frozen=True, slots=True)
+class Fragments:
+    """What a z-buffer holds.
+
+    Parameters
+    ----------
+    pix_to_face : (H, W) int64, index of the nearest triangle; -1 where there is none.
+    bary : (H, W, 3) float32, perspective-correct barycentric coordinates; 0 where there is none.
+    zbuf : (H, W) float32, depth in the unit of ``z``; infinite where there is none.
+    """
+
+    pix_to_face: np.ndarray
+    bary: np.ndarray
+    zbuf: np.ndarray
+
+    @property
+    def covered(self) -> np.ndarray:
+        """(H, W) bool."""
+        return self.pix_to_face >= 0
+
+    def interpolate(self, values: np.ndarray, triangles: np.ndarray) -> np.ndarray:
+        """Return (P, C) of per-vertex ``values`` (V, C) at the P covered pixels, row by row."""
+        covered = self.covered
+        corners = triangles[self.pix_to_face[covered]]
+        weights = self.bary[covered].astype(values.dtype)
+        return sum(weights[:, k, None] * values[corners[:, k]] for k in range(3))  # type: ignore[return-value]
+
+
+class Rasterizer(Protocol):
+    """What an entry point of ``crimeface.rasterizers`` is."""
+
+    def __call__(
+        self, xy: np.ndarray, z: np.ndarray, triangles: np.ndarray, height: int, width: int
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray]: ...
+
+
+def rasterize(
+    xy: np.ndarray, z: np.ndarray, triangles: np.ndarray, *, height: int, width: int, backend: str = "auto"
+) -> Fragments:
+    """Return what is seen at each pixel; both sides of a triangle are drawn.
+
+    Parameters
+    ----------
+    xy : (V, 2) px, x right and y down; the centre of the top left pixel is at (0.5, 0.5).
+    z : (V,) depth; a triangle with a corner at z <= 0 or with a corner that isn't finite is not drawn.
+    triangles : (T, 3) int.
+    backend : "numba" (what "auto" takes), "torch", or another that is installed.
+
+    Raises
+    ------
+    ShapeError : wrong shapes, or triangles of vertices that aren't there.
+    MissingBackendError : no such backend.
+
+    >>> xy = np.array([[0.0, 0], [4, 0], [0, 4]])
+    >>> rasterize(xy, np.ones(3), np.array([[0, 1, 2]]), height=2, width=2).pix_to_face.tolist()
+    [[0, 0], [0, 0]]
+    """
+    xy = check_array(xy, shape=(None, 2), name="xy", dtype=np.float32, finite=False)
+    z = check_array(z, shape=(len(xy),), name="z", dtype=np.float32, finite=False)
+    triangles = check_array(triangles, shape=(None, 3), name="triangles", dtype=np.int64)
+    if height < 1 or width < 1:
+        raise InputError(f"height, width: got {height}, {width}, expected at least 1")
+    if len(triangles) and (triangles.min() < 0 or triangles.max() >= len(xy)):
+        raise ShapeError(f"triangles: got indices {triangles.min()}…{triangles.max()}, expected 0…{len(xy) - 1}")
+    draw = _backend("numba" if backend == "auto" else backend)
+    return Fragments(*draw(xy, z, triangles, height, width))
+
+
+@cache  # reading the entry points takes longer than drawing
+def _backend(name: str) -> Rasterizer:
+    backend: Rasterizer = load_backend("rasterizers", name)
+    return backend
