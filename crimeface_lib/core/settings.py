@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from platformdirs import user_cache_path
-from pydantic import Field, SecretStr, field_validator
+from pydantic import Field, SecretStr
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 
@@ -21,7 +21,9 @@ class Settings(BaseSettings):
     Every field is read from ``CRIMEFACE_<FIELD>`` in the environment or in ``.env``.
     """
 
-    model_config = SettingsConfigDict(env_prefix="CRIMEFACE_", env_file=".env", extra="ignore", frozen=True)
+    model_config = SettingsConfigDict(
+        env_prefix="CRIMEFACE_", env_file=".env", env_ignore_empty=True, extra="ignore", frozen=True
+    )
 
     project_root: Path = Field(default_factory=_checkout, description="folder with notebooks/ and configs/")
     data_root: Path | None = Field(default=None, description="folder with real data and models, read only")
@@ -31,11 +33,6 @@ class Settings(BaseSettings):
     device: str = Field(default="auto", description="auto, cpu, cuda or cuda:<index>")
     passphrase: SecretStr | None = Field(default=None, description="opens the key file, where it has one")
     chromium: Path | None = Field(default=None, description="browser for PDF; found on PATH by default")
-
-    @field_validator("data_root", "reports_dir", "home", "chromium", mode="before")
-    @classmethod
-    def _empty_is_unset(cls, value: object) -> object:
-        return None if value == "" else value
 
     @property
     def reports(self) -> Path:

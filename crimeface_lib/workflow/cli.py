@@ -13,6 +13,7 @@ from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeEl
 from rich.table import Table
 
 from crimeface_lib.core.errors import CrimefaceError, InputError
+from crimeface_lib.workflow.cli_governance import dpia, people, watchlist
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -29,7 +30,9 @@ Parameters = Annotated[
         "-p", "--parameter", metavar="NAME=VALUE", help="a parameter; dots reach into sections: make_grid.cell=100"
     ),
 ]
-Store = Annotated[Path | None, typer.Option(help="store to work on; .crimeface/store by default")]
+app.add_typer(people, name="people")
+app.add_typer(dpia, name="dpia")
+app.add_typer(watchlist, name="watchlist")
 
 
 @app.command()

@@ -9,6 +9,7 @@ import sys
 import threading
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -191,3 +192,13 @@ def test_download_checks_what_came(tmp_path):
         server.server_close()
     with pytest.raises(errors.MissingArtifactError, match="copy the file to"):
         download(url, path="c/hello.txt", sha256=good, settings=settings, progress=False)
+
+
+def test_env_example_names_every_setting_and_sets_none(monkeypatch, tmp_path):
+    example = Path(__file__).resolve().parents[2] / "env.example"
+    lines = [line for line in example.read_text().splitlines() if line and not line.startswith("#")]
+    names = {line.split("=")[0].removeprefix("CRIMEFACE_").lower() for line in lines}
+    assert names == set(Settings.model_fields) - {"project_root"}
+    for name in Settings.model_fields:
+        monkeypatch.delenv(f"CRIMEFACE_{name.upper()}", raising=False)
+    assert Settings(_env_file=example) == Settings(_env_file=None)

@@ -1,0 +1,236 @@
+"""Command-line groups for people, DPIAs and watchlists: what must stand before a search may run."""
+
+from __future__ import annotations
+
+import os
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Annotated, Any, get_args
+
+import typer
+from rich.console import Console
+from rich.progress import track
+from rich.table import Table
+
+from crimeface_lib.core.clock import utc_now
+from crimeface_lib.core.errors import CrimefaceError, InputError, RefusedError
+from crimeface_lib.core.settings import load_settings
+from crimeface_lib.workflow.run import login_name
+
+people = typer.Typer(no_args_is_help=True, help="Accounts and roles.")
+dpia = typer.Typer(no_args_is_help=True, help="Data protection impact assessments: draft, submit, advise, approve.")
+watchlist = typer.Typer(no_args_is_help=True, help="Watchlists: encrypted, purpose-bound, expiring.")
+out = Console(highlight=False, soft_wrap=True)
+
+Store = Annotated[Path | None, typer.Option(help="folder of the store; .crimeface/store by default")]
+As = Annotated[
+    str | None, typer.Option("--as", metavar="ACCOUNT", help="account that acts; your login name by default")
+]
+
+
+def open_store(folder: Path | None) -> Any:
+    """Return the store to work on."""
+    from crimeface_lib.workflow.store import CaseStore
+
+    settings = load_settings()
+    return CaseStore.open(folder or settings.stores / "store", settings=settings)
+
+
+def acting(store: Any, account: str | None) -> Any:
+    """Return the account that acts: one's own by login, anybody else's by its password."""
+    login = login_name(os.environ)
+    if account is None or account == login:
+        return store.people.get(login)
+    password = os.environ.get("CRIMEFACE_PASSWORD") or typer.prompt(f"password of {account}", hide_input=True)
+    return store.people.authenticate(account, password)
+
+
+@people.command("add")
+def people_add(
+    account: Annotated[str, typer.Argument(help="id of the account; never a person's name")],
+    role: Annotated[list[str], typer.Option(help="researcher, reviewer, approver, custodian, stakeholder or admin")],
+    person: Annotated[str, typer.Option(help="id of the person, where one person has several accounts")] = "",
+    password: Annotated[bool, typer.Option(help="ask for a password, so that others' logins can't act as it")] = False,
+    store: Store = None,
+    actor: As = None,
+) -> None:
+    """Add an account. The first must be an admin's."""
+    from crimeface_lib.governance import User
+
+    opened = open_store(store)
+    by = acting(opened, actor) if opened.people.list() else None
+    secret = None
+    if password:
+        secret = os.environ.get("CRIMEFACE_PASSWORD") or typer.prompt(
+            "password", hide_input=True, confirmation_prompt=True
+        )
+    opened.people.add(User(account, frozenset(role), person), password=secret, by=by)  # type: ignore[arg-type]
+    out.print(f"added {account}: {', '.join(sorted(role))}")
+
+
+@people.command("list")
+def people_list(store: Store = None) -> None:
+    """List accounts, roles and the persons behind them."""
+    _table(open_store(store).people.list(), ("id", "roles", "person"))
+
+
+@dpia.command("new")
+def dpia_new(kind: Annotated[str, typer.Argument(help="face_search or place_prediction")]) -> None:
+    """Print a filled-in example to start from: crimeface dpia new face_search > dpia.yaml"""
+    from crimeface_lib.governance.dpia import Kind, template_text
+
+    if kind not in get_args(Kind):
+        raise InputError(f"got {kind!r}, expected {' or '.join(get_args(Kind))}")
+    typer.echo(template_text(kind), nl=False)  # type: ignore[arg-type]
+
+
+@dpia.command("submit")
+def dpia_submit(
+    file: Annotated[Path, typer.Argument(help="the DPIA as YAML")],
+    number: Annotated[int | None, typer.Option("--edit", metavar="N", help="make it a new version of DPIA N")] = None,
+    store: Store = None,
+    actor: As = None,
+) -> None:
+    """Put a DPIA into the register and hand it in for advice and approval."""
+    from crimeface_lib.governance import Dpia
+
+    try:
+        content = Dpia.from_yaml(file.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(f"{file}: {error}") from error
+    opened = open_store(store)
+    author = acting(opened, actor)
+    if number is None:
+        number = opened.dpias.draft(content, author=author)
+    else:
+        opened.dpias.edit(number, content, author=author)
+    opened.dpias.submit(number, author=author)
+    out.print(f"DPIA {number} submitted; next: crimeface dpia advise {number} --as DPO")
+
+
+@dpia.command("advise")
+def dpia_advise(
+    number: int,
+    advice: Annotated[str, typer.Option(help="what the data protection officer says")],
+    favourable: Annotated[bool, typer.Option("--favourable/--against", help="the advice, in one word")],
+    store: Store = None,
+    actor: As = None,
+) -> None:
+    """Record the data protection officer's advice; nothing is approved before it."""
+    opened = open_store(store)
+    opened.dpias.advise(number, advice, favourable=favourable, adviser=acting(opened, actor))
+    out.print(f"advice on DPIA {number} recorded; next: crimeface dpia approve {number} --review-by DATE --as APPROVER")
+
+
+@dpia.command("approve")
+def dpia_approve(
+    number: int,
+    review_by: Annotated[datetime, typer.Option(formats=["%Y-%m-%d"], help="last day it holds, at most a year ahead")],
+    overruled: Annotated[str, typer.Option(help="reasons, where the advice was against")] = "",
+    store: Store = None,
+    actor: As = None,
+) -> None:
+    """Approve a submitted DPIA; its author can't."""
+    opened = open_store(store)
+    opened.dpias.approve(number, approver=acting(opened, actor), review_by=review_by.date(), overruled=overruled)
+    out.print(f"DPIA {number} approved until {review_by:%Y-%m-%d}")
+
+
+@dpia.command("reject")
+def dpia_reject(
+    number: int, reason: Annotated[str, typer.Option(help="why")], store: Store = None, actor: As = None
+) -> None:
+    """Send a submitted DPIA back to its author."""
+    opened = open_store(store)
+    opened.dpias.reject(number, reason, approver=acting(opened, actor))
+    out.print(f"DPIA {number} rejected")
+
+
+@dpia.command("withdraw")
+def dpia_withdraw(
+    number: int, reason: Annotated[str, typer.Option(help="why")], store: Store = None, actor: As = None
+) -> None:
+    """End an approval for good; runs under it stop at their next call."""
+    opened = open_store(store)
+    opened.dpias.withdraw(number, reason, user=acting(opened, actor))
+    out.print(f"DPIA {number} withdrawn")
+
+
+@dpia.command("list")
+def dpia_list(store: Store = None) -> None:
+    """List the DPIAs with their state today."""
+    _table(open_store(store).dpias.list(), ("id", "state", "kind", "purpose", "version", "review_by", "title"))
+
+
+@watchlist.command("enrol")
+def watchlist_enrol(
+    folder: Annotated[
+        Path, typer.Argument(help="folder of photos, one a subject; the file's name is the subject's id")
+    ],
+    source: Annotated[str, typer.Option(help="where the photos lawfully come from")],
+    rationale: Annotated[str, typer.Option(help="why these people are on it")],
+    category: Annotated[str, typer.Option(help="category of the entries")],
+    expires: Annotated[datetime, typer.Option(formats=["%Y-%m-%d"], help="last day of the entries")],
+    name: Annotated[str, typer.Option(help="watchlist; the dataset a DPIA names")] = "default",
+    store: Store = None,
+    actor: As = None,
+) -> None:
+    """Enrol a folder of photos. Photos without a usable face are listed, never dropped in silence."""
+    from crimeface_lib.faces import load_image
+    from crimeface_lib.recognition import embed_images
+
+    opened = open_store(store)
+    user = acting(opened, actor)
+    opened.people.require(user, "face_search")
+    if not folder.is_dir():
+        raise InputError(f"got {folder}, expected a folder of photos")
+    entries = opened.open_watchlist(name, create=True)
+    known = {entry.subject for entry in entries.entries()}
+    facts = {
+        "source": source,
+        "rationale": rationale,
+        "category": category,
+        "added_by": user.id,
+        "expires": expires.date(),
+    }
+    files = [path for path in sorted(folder.iterdir()) if path.is_file() and path.stem not in known]
+    failed = []
+    for path in track(files, description="enrolling", transient=True):
+        try:
+            entries.enrol(embed_images([load_image(path)]), subject=path.stem, **facts)
+        except CrimefaceError as error:
+            if isinstance(error, RefusedError):
+                raise
+            failed.append(f"{path.name}: {error}")
+    for line in failed:
+        out.print(f"not enrolled: {line}")
+    out.print(
+        f"{len(files) - len(failed)} enrolled, {len(failed)} failed, {len(known)} were there; {len(entries)} in {name!r}"
+    )
+
+
+@watchlist.command("list")
+def watchlist_list(name: Annotated[str, typer.Option(help="watchlist")] = "default", store: Store = None) -> None:
+    """List the entries of a watchlist; templates are never shown."""
+    _table(open_store(store).open_watchlist(name).entries(), ("subject", "category", "source", "added_by", "expires"))
+
+
+@watchlist.command("purge")
+def watchlist_purge(name: Annotated[str, typer.Option(help="watchlist")] = "default", store: Store = None) -> None:
+    """Delete the entries that have expired."""
+    entries = open_store(store).open_watchlist(name)
+    before = len(entries)
+    entries.purge(utc_now().astimezone(UTC))
+    out.print(f"{before - len(entries)} purged, {len(entries)} left")
+
+
+def _table(rows: Any, columns: tuple[str, ...]) -> None:
+    table = Table(*columns, box=None, pad_edge=False)
+    for row in rows:
+        values = row.to_dict()
+        table.add_row(*(_text(values.get(column)) for column in columns))
+    out.print(table if table.row_count else "none yet")
+
+
+def _text(value: Any) -> str:
+    return ", ".join(map(str, value)) if isinstance(value, list | tuple) else "" if value is None else str(value)
