@@ -1,1 +1,22 @@
-"""."""
+"""Who may do what, under which assessment, and what is written down about it.
+
+A gated run needs, in this order: an account (``People``), a DPIA that others than its author advised on and approved
+(``DpiaRegister``), a model with a card and a licence (``ModelRegistry``), and then
+``PolicyGate.check(Use(...)) -> Permit``, with ``PolicyGate.require(permit)`` before each search or prediction.
+Knows nothing of faces or crime.
+"""
+
+from crimeface_lib.governance.access import PERMITTED, Action, People, Role, User, may
+from crimeface_lib.governance.audit import AuditEvent, AuditEvents, AuditLog
+from crimeface_lib.governance.dpia import Dpia, ModelRef, Risk, Scope, template, template_text
+from crimeface_lib.governance.modelcard import LICENCES, ModelCard, ModelRegistry
+from crimeface_lib.governance.policy import Permit, PolicyGate, Use
+from crimeface_lib.governance.register import Approval, DpiaList, DpiaRegister, DpiaStatus, NotApprovedError
+from crimeface_lib.governance.retention import Due, Item, RetentionPlan, RetentionSchedule
+
+__all__ = [
+    "LICENCES", "PERMITTED", "Action", "Approval", "AuditEvent", "AuditEvents", "AuditLog", "Dpia", "DpiaList",
+    "DpiaRegister", "DpiaStatus", "Due", "Item", "ModelCard", "ModelRef", "ModelRegistry", "NotApprovedError", "People",
+    "Permit", "PolicyGate", "RetentionPlan", "RetentionSchedule", "Risk", "Role", "Scope", "Use", "User", "may",
+    "template", "template_text",
+]  # fmt: skip

@@ -1,0 +1,297 @@
+"""Who may do what: accounts, the people behind them, roles, passwords and tokens.
+
+A person may hold several accounts; rules about two different people compare persons, not accounts, so an
+alias or a change of role gets round nothing. Governance in a Python process is procedural, not a wall: whoever can
+write the store can change it, and the audit log on the ledger is what makes that visible.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any, Literal, NoReturn, TypeAlias, get_args
+
+from crimeface_lib.core.clock import Clock, from_iso, to_iso
+from crimeface_lib.core.errors import InputError, NotFoundError, RefusedError
+from crimeface_lib.core.results import Result
+from crimeface_lib.governance.audit import AuditLog, Fact, check_id
+from crimeface_lib.governance.credentials import COST, hash_password, make_token, open_token, verify_password
+from crimeface_lib.storage.documents import DocumentStore
+
+Role: TypeAlias = Literal["researcher", "reviewer", "approver", "custodian", "stakeholder", "admin"]
+Action: TypeAlias = Literal[
+    "read_reports", "read_audit", "draft_dpia", "withdraw_dpia", "advise_dpia", "approve_dpia",
+    "face_search", "place_prediction", "decide_candidates", "keep_evidence", "manage_people",
+]  # fmt: skip
+
+#: What each role may do; an action that stands nowhere is refused to everyone.
+PERMITTED: Mapping[Role, frozenset[Action]] = {
+    "researcher": frozenset({"read_reports", "draft_dpia", "withdraw_dpia", "face_search", "place_prediction"}),
+    "reviewer": frozenset({"read_reports", "read_audit", "decide_candidates"}),
+    "approver": frozenset({"read_reports", "read_audit", "withdraw_dpia", "advise_dpia", "approve_dpia"}),
+    "custodian": frozenset({"read_reports", "read_audit", "keep_evidence"}),
+    "stakeholder": frozenset({"read_reports"}),
+    "admin": frozenset({"read_audit", "manage_people"}),
+}
+
+_TABLE = "people"
+
+
+@dataclass(frozen=True, slots=True)
+class User(Result):
+    """An account and the person behind it; ids only, never a name.
+
+    Parameters
+    ----------
+    id : of the account.
+    roles : researcher, reviewer, approver (the DPO), custodian, stakeholder, admin.
+    person : id of the person; the account's id by default. Two accounts of one person share it.
+    """
+
+    id: str
+    roles: frozenset[Role] = frozenset()
+    person: str = ""
+
+    def __post_init__(self) -> None:
+        check_id(self.id, name="user id")
+        object.__setattr__(self, "person", check_id(self.person or self.id, name="person"))
+        object.__setattr__(self, "roles", _check_roles(self.roles))
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return id, person and the sorted roles."""
+        return {"id": self.id, "person": self.person, "roles": sorted(self.roles)}
+
+
+def may(user: User, action: Action) -> bool:
+    """Say whether one of the user's roles permits the action.
+
+    >>> may(User("u1", frozenset({"stakeholder"})), "face_search")
+    False
+    """
+    return any(action in PERMITTED[role] for role in user.roles)
+
+
+class People:
+    """The accounts in a document store.
+
+    Use ``People.open``; every method that changes or refuses something writes an audit event.
+    """
+
+    def __init__(
+        self, store: DocumentStore, *, audit: AuditLog, clock: Clock, key: bytes | None, cost: int,
+        attempts: int, lock_for: timedelta,
+    ) -> None:  # fmt: skip
+        self._store, self._audit, self._clock = store, audit, clock
+        self._key, self._cost, self._attempts, self._lock_for = key, cost, attempts, lock_for
+
+    @classmethod
+    def open(
+        cls,
+        store: DocumentStore,
+        *,
+        audit: AuditLog,
+        clock: Clock,
+        key: bytes | None = None,
+        cost: int = COST,
+        attempts: int = 5,
+        lock_for: timedelta = timedelta(minutes=15),
+    ) -> People:
+        """Return the accounts kept in ``store``.
+
+        Parameters
+        ----------
+        key : 32 bytes that sign tokens, from ``KeyRing.derive("access-token")``; without it there are none.
+        cost : scrypt's N for new passwords (r = 8, p = 1): 2**15 takes 32 MiB and about 0.1 s.
+        attempts, lock_for : after so many failures in a row an account is locked for so long.
+        """
+        return cls(store, audit=audit, clock=clock, key=key, cost=cost, attempts=attempts, lock_for=lock_for)
+
+    # -- accounts ------------------------------------------------------------------------------------------
+    def add(self, user: User, *, password: str | None = None, by: User | None = None) -> User:
+        """Add an account. The first must be an admin's; every later one needs ``by``, an admin.
+
+        Parameters
+        ----------
+        password : at least 12 characters; without one the account has no login here (JupyterHub's instead).
+
+        Raises
+        ------
+        InputError : the id is taken, or the password is too short.
+        RefusedError : ``by`` is no admin, or would add an account of their own.
+        """
+        secret = {} if password is None else hash_password(password, cost=self._cost)
+        with self._store.transaction():
+            first = not self._store.find(_TABLE)
+            if not first:
+                self._check_manager(by, user)
+            elif "admin" not in user.roles:
+                raise RefusedError(f"the first account must be an admin's, got roles {_listed(user.roles)}")
+            if self._store.find(_TABLE, user=user.id):
+                raise InputError(f"account {user.id!r} exists; change it with set_roles")
+            record = {"user": user.id, "person": user.person, "roles": sorted(user.roles)}
+            self._store.insert(_TABLE, {**record, **secret, "failures": 0, "locked_until": None})
+        actor = by.id if by else user.id
+        self._record("people.added", actor, account=user.id, person=user.person, roles=sorted(user.roles))
+        return user
+
+    def set_roles(self, user_id: str, roles: Iterable[Role], *, by: User) -> User:
+        """Replace the roles of an account (none at all closes it). Nobody changes their own.
+
+        Raises
+        ------
+        RefusedError : ``by`` is no admin, or is the same person.
+        """
+        with self._store.transaction():
+            record = self._find(user_id)
+            changed = User(user_id, _check_roles(roles), record["person"])
+            self._check_manager(by, changed)
+            self._store.update(_TABLE, record["id"], {"roles": sorted(changed.roles)})
+        self._record("people.roles_set", by.id, account=user_id, roles=sorted(changed.roles))
+        return changed
+
+    def get(self, user_id: str) -> User:
+        """Return the account as it is stored now.
+
+        Raises
+        ------
+        NotFoundError : there is none.
+        """
+        record = self._find(user_id)
+        return User(record["user"], frozenset(record["roles"]), record["person"])
+
+    def list(self) -> tuple[User, ...]:
+        """Return all accounts."""
+        return tuple(User(r["user"], frozenset(r["roles"]), r["person"]) for r in self._store.find(_TABLE))
+
+    # -- who it is -----------------------------------------------------------------------------------------
+    def authenticate(self, user_id: str, password: str) -> User:
+        """Return the account if the password is right.
+
+        Raises
+        ------
+        RefusedError : unknown account, wrong password or locked; the message doesn't say which of the first two.
+        """
+        now = self._clock()
+        with self._store.transaction():
+            record = next(iter(self._store.find(_TABLE, user=user_id)), None)
+            right = verify_password(password, record if record and "scrypt" in record else None, cost=self._cost)
+            locked = bool(record and record["locked_until"] and now < from_iso(record["locked_until"]))
+            if record and not locked:
+                failures = 0 if right else record["failures"] + 1
+                until = to_iso(now + self._lock_for) if failures >= self._attempts else None
+                self._store.update(_TABLE, record["id"], {"failures": 0 if until else failures, "locked_until": until})
+                locked = until is not None
+        if locked:
+            self.refuse(
+                user_id, "login", "locked", "this account is locked after too many failures; wait or ask an admin"
+            )
+        if record is None or not right:
+            # What was typed as an id may be a password: an unknown one is never written anywhere.
+            known = user_id if record else "unknown"
+            self.refuse(known, "login", "credentials", "unknown account or wrong password")
+        self._record("access.login", user_id)
+        return self.get(user_id)
+
+    def from_jupyterhub(self, environment: Mapping[str, str]) -> User:
+        """Return the account that JupyterHub says is logged in.
+
+        Parameters
+        ----------
+        environment : the kernel's environment, given by the outermost layer; ``JUPYTERHUB_USER`` is read.
+
+        Raises
+        ------
+        RefusedError : no Hub user there, or one that has no account here.
+        """
+        user_id = environment.get("JUPYTERHUB_USER")
+        if not user_id:
+            self.refuse("unknown", "login", "hub", "JUPYTERHUB_USER is not set: this is no Hub; log in with a password")
+        return self._known(user_id, "login")
+
+    def issue_token(self, user: User, *, lifetime: timedelta = timedelta(hours=8)) -> str:
+        """Return a signed token that stands for ``user`` until it expires; it is stored nowhere."""
+        user_id = self._stored(user, "login").id
+        return make_token(user_id, expires=self._clock() + lifetime, key=self._token_key())
+
+    def read_token(self, token: str) -> User:
+        """Return the account behind a token, with the roles it has now.
+
+        Raises
+        ------
+        RefusedError : forged, altered or expired, or the account is gone.
+        """
+        try:
+            user_id = open_token(token, at=self._clock(), key=self._token_key())
+        except RefusedError as error:
+            self.refuse("unknown", "login", "token", str(error))
+        return self._known(user_id, "login")
+
+    # -- what they may do ----------------------------------------------------------------------------------
+    def require(self, user: User, action: Action, **facts: Fact) -> User:
+        """Return ``user`` if the account, as it is stored now, permits ``action``.
+
+        Raises
+        ------
+        RefusedError : not permitted, or ``user`` is not what is stored; the refusal is in the audit log.
+        """
+        stored = self._stored(user, action)
+        if not may(stored, action):
+            needed = _listed(role for role, actions in PERMITTED.items() if action in actions)
+            message = (
+                f"{user.id} may not {action}: has roles {_listed(stored.roles)}, needs {needed or 'a role nobody has'}"
+            )
+            self.refuse(user.id, action, "role", message, **facts)
+        return stored
+
+    def refuse(self, actor: str, action: str, reason: str, message: str, **facts: Fact) -> NoReturn:
+        """Write the refusal to the audit log, then raise it."""
+        self._record("access.refused", actor, action=action, reason=reason, **facts)
+        raise RefusedError(message)
+
+    def is_sole_admin(self, person: str) -> bool:
+        """Say whether ``person`` is the only one with an admin account."""
+        return {user.person for user in self.list() if "admin" in user.roles} == {person}
+
+    def _known(self, user_id: str, action: str) -> User:
+        try:
+            return self.get(user_id)
+        except NotFoundError as error:
+            self.refuse("unknown", action, "unknown_account", str(error))
+
+    def _stored(self, user: User, action: str) -> User:
+        stored = self._known(user.id, action)
+        if stored != user:
+            message = f"{user.id}: roles or person differ from the stored account; take the user from People.get"
+            self.refuse(user.id, action, "altered_account", message)
+        return stored
+
+    def _check_manager(self, by: User | None, target: User) -> None:
+        if by is None:
+            raise RefusedError("accounts exist already: give by=, an admin who is another person")
+        if self.require(by, "manage_people").person == target.person:
+            self.refuse(by.id, "manage_people", "own_account", f"{by.id} may not give roles to their own person")
+
+    def _find(self, user_id: str) -> dict[str, Any]:
+        for record in self._store.find(_TABLE, user=user_id):
+            return record
+        raise NotFoundError(f"no account {user_id!r}; an admin adds it with People.add")
+
+    def _record(self, event: str, actor: str, **facts: Fact) -> None:
+        self._audit.record(event, actor=actor, at=self._clock(), **facts)
+
+    def _token_key(self) -> bytes:
+        if self._key is None:
+            raise InputError("tokens need a key: People.open(..., key=keyring.derive('access-token'))")
+        return self._key
+
+
+def _check_roles(roles: Iterable[Role]) -> frozenset[Role]:
+    unknown = sorted(set(roles) - set(get_args(Role)))
+    if unknown:
+        raise InputError(f"roles: got {', '.join(unknown)}, expected some of {', '.join(get_args(Role))}")
+    return frozenset(roles)
+
+
+def _listed(words: Iterable[str]) -> str:
+    return ", ".join(sorted(words)) or "none"

@@ -1,0 +1,161 @@
+"""The audit log: who did what when, in hashes and ids, on a ledger that shows tampering.
+
+A fact is a number, a hash, a date or an id. Names of people, sentences, images and file paths are refused at
+the door, so that the log can be kept and shown when the case data are long gone.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+from crimeface_lib.core.clock import from_iso
+from crimeface_lib.core.errors import InputError
+from crimeface_lib.core.results import Result
+from crimeface_lib.storage.ledger import Ledger
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+Fact: TypeAlias = str | int | float | bool | Sequence[str | int] | None
+
+_EVENT = re.compile(r"[a-z]+(\.[a-z_]+)+")
+_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:+@-]{0,127}")
+_IMAGE = re.compile(r"\.(jpe?g|png|gif|bmp|tiff?|webp|heic|mp4|obj|glb|ply)$", re.IGNORECASE)
+#: A fact with such a name would hold what the log must never hold.
+_FORBIDDEN = re.compile(r"(^|_)(name|path|file|filename|folder|face|image|photo|password|token|passphrase|key)$")
+
+
+def check_id(value: object, *, name: str = "id") -> str:
+    """Return ``value`` if it is an id: letters, digits and ``. _ : + @ -``, at most 128.
+
+    Raises
+    ------
+    InputError : a path, a sentence, an image's file name, or no text at all.
+
+    >>> check_id("sha256:00ff")
+    'sha256:00ff'
+    """
+    if not isinstance(value, str) or not _ID.fullmatch(value) or _IMAGE.search(value):
+        raise InputError(
+            f"{name}: got {type(value).__name__} that is no id, expected letters, digits and . _ : + @ - "
+            "(no spaces, no slashes, no image file); give an id or a hash"
+        )
+    return value
+
+
+@dataclass(frozen=True, slots=True)
+class AuditEvent(Result):
+    """One line of the log; ``index`` is its place in the ledger."""
+
+    index: int
+    at: datetime
+    event: str
+    actor: str
+    facts: dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class AuditEvents(Result):
+    """A selection of the log, oldest first."""
+
+    events: tuple[AuditEvent, ...]
+
+    def __len__(self) -> int:
+        return len(self.events)
+
+    def __iter__(self) -> Iterator[AuditEvent]:
+        return iter(self.events)
+
+    def to_frame(self) -> pd.DataFrame:
+        """Return one row an event: index, at, event, actor and a column for each fact."""
+        import pandas as pd
+
+        rows = [{"index": e.index, "at": e.at, "event": e.event, "actor": e.actor, **e.facts} for e in self.events]
+        return pd.DataFrame(rows, columns=None if rows else ["index", "at", "event", "actor"])
+
+
+class AuditLog:
+    """Events on a ledger.
+
+    Parameters
+    ----------
+    ledger : an open ``storage.Ledger``; its checkpoints prove the log to a third party.
+    """
+
+    def __init__(self, ledger: Ledger) -> None:
+        self.ledger = ledger
+
+    def record(self, event: str, *, actor: str, at: datetime, **facts: Fact) -> int:
+        """Append one event and return its index.
+
+        Parameters
+        ----------
+        event : dotted lower-case words, e.g. ``dpia.approved``.
+        actor : account id of who did it.
+        facts : numbers, hashes, dates and ids, or flat lists of them.
+
+        Raises
+        ------
+        InputError : a fact that could hold a name, a sentence, an image or a path.
+        """
+        if not _EVENT.fullmatch(event):
+            raise InputError(f"event: got {event!r}, expected dotted lower-case words such as dpia.approved")
+        return self.ledger.append(
+            {"event": event, "actor": check_id(actor, name="actor"), **_check_facts(facts)}, at=at
+        )
+
+    def events(self, event: str = "", *, since: int = 0) -> AuditEvents:
+        """Return the events whose name starts with ``event``, from ledger index ``since`` on."""
+        return AuditEvents(
+            tuple(
+                AuditEvent(e.pop("index"), from_iso(e.pop("at")), e.pop("event"), e.pop("actor"), e)
+                for e in self.ledger.entries(since)
+                if e["event"].startswith(event)
+            )
+        )
+
+    def start_use(
+        self,
+        *,
+        actor: str,
+        at: datetime,
+        permit: str,
+        reference_sha256: str,
+        input_sha256: Sequence[str],
+        reviewers: Sequence[str] = (),
+    ) -> int:
+        """Record that a search or prediction starts, and return the index that ``end_use`` takes.
+
+        Parameters
+        ----------
+        permit : content hash of the DPIA that allows it.
+        reference_sha256 : of the reference database (gallery, event table) as it is now.
+        input_sha256 : of each probe or input.
+        reviewers : account ids of the people who will decide.
+        """
+        facts = {"permit": permit, "reference_sha256": reference_sha256, "input_sha256": list(input_sha256)}
+        return self.record("use.started", actor=actor, at=at, **facts, reviewers=list(reviewers))
+
+    def end_use(self, use: int, *, actor: str, at: datetime, outcome: str, output_sha256: Sequence[str] = ()) -> int:
+        """Record how the use that began at index ``use`` ended: ``completed``, ``failed`` or ``refused``."""
+        if outcome not in ("completed", "failed", "refused"):
+            raise InputError(f"outcome: got {outcome!r}, expected completed, failed or refused")
+        return self.record("use.ended", actor=actor, at=at, use=use, outcome=outcome, output_sha256=list(output_sha256))
+
+
+def _check_facts(facts: dict[str, Fact]) -> dict[str, Any]:
+    checked: dict[str, Any] = {}
+    for key, value in facts.items():
+        if _FORBIDDEN.search(key):
+            raise InputError(f"fact {key!r}: the log holds no names, faces, paths or secrets; give an id or a hash")
+        if isinstance(value, list | tuple):
+            checked[key] = [v if isinstance(v, int) else check_id(v, name=key) for v in value]
+        elif value is None or isinstance(value, bool | int | float):
+            checked[key] = value
+        else:
+            checked[key] = check_id(value, name=key)
+    return checked

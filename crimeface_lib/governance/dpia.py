@@ -1,0 +1,274 @@
+"""What a data protection impact assessment says: the content that is approved, and two examples of it.
+
+A DPIA is a value: frozen, complete, hashed as a whole. Who drafted, advised on and approved it is kept
+beside it by ``governance.register``; nothing here knows of users or time.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from importlib.resources import files
+from typing import Annotated, Any, Literal, TypeAlias
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError, model_validator
+
+from crimeface_lib.core.errors import InputError
+from crimeface_lib.core.hashing import content_hash
+from crimeface_lib.governance.show import labelled, record_html
+
+Kind: TypeAlias = Literal["face_search", "place_prediction"]
+Level: TypeAlias = Literal["low", "medium", "high"]
+Text: TypeAlias = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1)]
+#: A name a machine compares letter by letter: no spaces, no slashes, so never a path or a sentence.
+Identifier: TypeAlias = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._:+-]{0,79}$")]
+
+_LIKELIHOODS = ("remote", "possible", "probable")
+_SEVERITIES = ("minimal", "significant", "severe")
+_LEVELS: tuple[Level, ...] = ("low", "medium", "high")
+#: What a demonstration may cover: data that we made, or that is in the public domain.
+DEMONSTRATION_DATA = ("synthetic-", "sample-")
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class ModelRef(_Part):
+    """A model by name and version, as the code reports them."""
+
+    name: Identifier
+    version: Identifier
+
+    def __str__(self) -> str:
+        return f"{self.name} {self.version}"
+
+
+class Scope(_Part):
+    """The part a machine checks before each run: every attribute must equal the run's."""
+
+    kind: Kind
+    purpose: Identifier
+    datasets: Annotated[tuple[Identifier, ...], Field(min_length=1)]
+    models: Annotated[tuple[ModelRef, ...], Field(min_length=1)]
+
+
+class Processing(_Part):
+    """What is done, to whose data, where and for how long."""
+
+    nature: Text
+    scope: Text
+    context: Text
+    purposes: Text
+    source: Text
+    sharing: Text
+    retention: Text
+    volume: Text
+    area: Text
+
+
+class Necessity(_Part):
+    """Why this processing and no less."""
+
+    lawful_basis: Text
+    proportionality: Text
+    function_creep: Text
+    minimisation: Text
+    rights: Text
+
+
+class Measure(_Part):
+    """What is done about a risk, and what is left of it."""
+
+    measure: Text
+    effect: Literal["eliminated", "reduced", "accepted"]
+    residual: Level
+    approved: bool
+
+
+class Risk(_Part):
+    """A harm to people; its levels follow from likelihood × severity and from the measures."""
+
+    risk: Text
+    likelihood: Literal["remote", "possible", "probable"]
+    severity: Literal["minimal", "significant", "severe"]
+    measures: tuple[Measure, ...] = ()
+
+    @property
+    def inherent(self) -> Level:
+        """Level before measures: product of the two ranks, 1–2 low, 3–4 medium, 6–9 high.
+
+        >>> Risk(risk="r", likelihood="possible", severity="severe").inherent
+        'high'
+        """
+        rank = (1 + _LIKELIHOODS.index(self.likelihood)) * (1 + _SEVERITIES.index(self.severity))
+        return "low" if rank <= 2 else "medium" if rank <= 4 else "high"
+
+    @property
+    def residual(self) -> Level:
+        """Level after measures: the highest any measure leaves; one not approved leaves all of it."""
+        levels = [m.residual if m.approved else self.inherent for m in self.measures] or [self.inherent]
+        return max(levels, key=_LEVELS.index)
+
+
+class SignOff(_Part):
+    """Posts that answer for the assessment (posts, not people's names)."""
+
+    measures_approver: Text
+    residual_risk_approver: Text
+    dpo: Text
+    reviewer: Text
+
+
+class FaceProcessing(_Part):
+    """What a DPIA on faces says besides."""
+
+    regime: Literal["UK GDPR", "DPA 2018 Part 3"]
+    sensitive_condition: Text
+    appropriate_policy_document: Text
+    equality_impact: Text
+    algorithm: Identifier
+    version: Identifier
+    threshold: float
+    watchlist_criteria: Text
+    training_data: Text
+
+
+class Dpia(_Part):
+    """A data protection impact assessment.
+
+    Parameters
+    ----------
+    scope : kind, purpose, datasets and models; a run that differs in one of them is refused.
+    faces : needed for ``face_search``, absent for ``place_prediction``.
+    regulator_consultation : reference of the consultation that a high residual risk needs.
+    demonstration : an example to be rewritten; it may cover ``synthetic-`` and ``sample-`` data only.
+
+    Raises
+    ------
+    InputError : from ``from_yaml`` and ``from_dict``: a field is missing, unknown or impossible.
+
+    >>> template("face_search").residual
+    'low'
+    """
+
+    title: Text
+    demonstration: bool = False
+    scope: Scope
+    need: Text
+    processing: Processing
+    consultation: Text
+    necessity: Necessity
+    risks: Annotated[tuple[Risk, ...], Field(min_length=1)]
+    faces: FaceProcessing | None = None
+    regulator_consultation: Text | None = None
+    sign_off: SignOff
+
+    @model_validator(mode="after")
+    def _agrees_with_itself(self) -> Dpia:
+        if (self.scope.kind == "face_search") != (self.faces is not None):
+            raise ValueError(f"faces: needed for face_search and only there, got kind {self.scope.kind}")
+        if self.faces and ModelRef(name=self.faces.algorithm, version=self.faces.version) not in self.scope.models:
+            raise ValueError(f"faces: algorithm {self.faces.algorithm} {self.faces.version} is not in scope.models")
+        real = [d for d in self.scope.datasets if not d.startswith(DEMONSTRATION_DATA)]
+        if self.demonstration and real:
+            raise ValueError(
+                f"datasets: a demonstration covers {' and '.join(DEMONSTRATION_DATA)} data only, got "
+                f"{', '.join(real)}; rewrite the assessment and set demonstration: false"
+            )
+        return self
+
+    @property
+    def residual(self) -> Level:
+        """The highest residual level of all risks."""
+        return max((risk.residual for risk in self.risks), key=_LEVELS.index)
+
+    @property
+    def content_hash(self) -> str:
+        """``sha256:<hex>`` of the whole content; an approval binds this."""
+        return content_hash(self.to_dict())
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the content as JSON can hold it."""
+        return self.model_dump(mode="json")
+
+    def to_yaml(self) -> str:
+        """Return the content as YAML that ``from_yaml`` reads back."""
+        return yaml.safe_dump(self.to_dict(), sort_keys=False, allow_unicode=True, width=100)
+
+    @classmethod
+    def from_dict(cls, content: Mapping[str, Any]) -> Dpia:
+        """Return the DPIA that ``to_dict`` wrote."""
+        try:
+            return cls.model_validate(content)
+        except ValidationError as error:
+            lines = "; ".join(_complaint(e["loc"], e["msg"]) for e in error.errors())
+            raise InputError(f"not a complete DPIA: {lines}") from error
+
+    @classmethod
+    def from_yaml(cls, text: str) -> Dpia:
+        """Return the DPIA written in ``text``."""
+        try:
+            content = yaml.safe_load(text)
+        except yaml.YAMLError as error:
+            raise InputError(f"a DPIA is a YAML mapping, but this is not YAML: {error}") from error
+        if not isinstance(content, dict):
+            raise InputError(f"a DPIA is a YAML mapping, got {type(content).__name__}; start from a template")
+        return cls.from_dict(content)
+
+    def _repr_html_(self) -> str:
+        scope, risks = self.scope, {}
+        for number, risk in enumerate(self.risks, start=1):
+            risks[f"{number}. {risk.inherent} → {risk.residual}"] = [
+                f"{risk.risk} ({risk.likelihood}, {risk.severity})",
+                *(
+                    f"{m.measure} ({m.effect}, leaves {m.residual}{'' if m.approved else ', NOT APPROVED'})"
+                    for m in risk.measures
+                ),
+            ]
+        parts: dict[str, Mapping[str, Any]] = {
+            "Scope (checked before each run)": {
+                "Kind": scope.kind,
+                "Purpose": scope.purpose,
+                "Datasets": scope.datasets,
+                "Models": [str(m) for m in scope.models],
+            },
+            "Need": {"Why": self.need},
+            "Processing": labelled(self.processing.model_dump()),
+            "Consultation": {"Who was asked": self.consultation},
+            "Necessity and proportionality": labelled(self.necessity.model_dump()),
+            f"Risks to people (inherent → residual; highest residual: {self.residual})": risks,
+        }
+        if self.faces:
+            parts["Faces"] = labelled(self.faces.model_dump())
+        parts["Sign-off"] = {
+            **labelled(self.sign_off.model_dump()),
+            "Regulator consultation": self.regulator_consultation or "none",
+            "Content hash": self.content_hash,
+        }
+        note = "A demonstration: rewrite every field before it covers real data." if self.demonstration else ""
+        return record_html(self.title, parts, note=note)
+
+
+def template_text(kind: Kind) -> str:
+    """Return the example DPIA of a kind as commented YAML: what ``crimeface dpia new`` prints.
+
+    Raises
+    ------
+    InputError : no such kind.
+    """
+    folder = files("crimeface_lib.governance") / "templates"
+    known = sorted(entry.name.removesuffix(".yaml") for entry in folder.iterdir() if entry.name.endswith(".yaml"))
+    if kind not in known:
+        raise InputError(f"no DPIA template {kind!r}; there are: {', '.join(known)}")
+    return (folder / f"{kind}.yaml").read_text(encoding="utf-8")
+
+
+def template(kind: Kind) -> Dpia:
+    """Return the example DPIA of a kind, marked as a demonstration."""
+    return Dpia.from_yaml(template_text(kind))
+
+
+def _complaint(place: tuple[int | str, ...], message: str) -> str:
+    where = ".".join(str(step) for step in place)
+    return f"{where}: {message}" if where else message.removeprefix("Value error, ")

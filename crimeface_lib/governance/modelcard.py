@@ -1,0 +1,183 @@
+"""Model cards: no model without one, none without a licence we know.
+
+The cards of the models that come with crimeface are YAML files in ``governance/cards``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from importlib.resources import files
+from typing import Annotated, Any, Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from crimeface_lib.core.errors import InputError, IntegrityError, RefusedError
+from crimeface_lib.governance.dpia import Identifier, Text
+from crimeface_lib.governance.show import labelled, record_html
+
+#: Licences whose terms we have read: SPDX names, or our own word where SPDX has none.
+LICENCES: Mapping[str, str] = {
+    "MIT": "use and redistribution with notice",
+    "BSL-1.0": "Boost: use and redistribution with notice",
+    "Apache-2.0": "use and redistribution with notice; patent grant",
+    "CC0-1.0": "public domain dedication",
+    "LicenseRef-300W-research-only": "non-commercial research only: the training data (300-W) exclude commercial use",
+}
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Licences(_Part):
+    """Licence of the code that runs the model, and of its weights ("none" where it has none)."""
+
+    code: Text
+    weights: Text
+
+
+class Figure(_Part):
+    """A measured figure and how it was measured."""
+
+    figure: Text
+    protocol: Text
+    by: Text
+
+
+class ModelCard(_Part):
+    """What a model is, what it may be used for, and what is known of how well it works.
+
+    Parameters
+    ----------
+    name, version : what a DPIA's scope and a run name.
+    backend : the entry point that runs it, ``embedders:dlib``.
+    weights_sha256 : file name → SHA-256; empty for a model without weights.
+    evaluation : figures with protocol and who measured; empty means "not evaluated here".
+    """
+
+    name: Identifier
+    version: Identifier
+    kind: Literal["detector", "landmarker", "embedder", "morphable model", "place model"]
+    backend: Annotated[str, Field(pattern=r"^[a-z_]+:[a-z0-9_]+$")]
+    licence: Licences
+    source: Text
+    weights_sha256: dict[str, Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]] = {}
+    intended_use: Text
+    out_of_scope: Annotated[tuple[Text, ...], Field(min_length=1)]
+    training_data: Text
+    evaluation: tuple[Figure, ...] = ()
+    caveats: Annotated[tuple[Text, ...], Field(min_length=1)]
+
+    @classmethod
+    def from_yaml(cls, text: str) -> ModelCard:
+        """Return the card written in ``text``.
+
+        Raises
+        ------
+        InputError : not YAML, or a field is missing, unknown or impossible.
+        """
+        try:
+            return cls.model_validate(yaml.safe_load(text))
+        except (ValidationError, yaml.YAMLError) as error:
+            raise InputError(f"not a model card: {error}") from error
+
+    @property
+    def unknown_licences(self) -> tuple[str, ...]:
+        """Licences of code or weights whose terms we don't know."""
+        given = (self.licence.code, self.licence.weights)
+        return tuple(licence for licence in given if licence not in LICENCES and licence != "none")
+
+    @property
+    def research_only(self) -> bool:
+        """The weights exclude commercial use; every report that used them says so."""
+        return self.licence.weights.endswith("research-only")
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the card as JSON can hold it."""
+        return self.model_dump(mode="json")
+
+    def to_html(self) -> str:
+        """Return the card as a table."""
+        terms = {f"Licence of the {part}": f"{name} ({LICENCES.get(name, 'no terms')})" for part, name in self.licence}
+        figures = [f"{f.figure} — {f.protocol} ({f.by})" for f in self.evaluation] or ["Not evaluated here."]
+        hashes = [f"{file}: {digest}" for file, digest in self.weights_sha256.items()] or "no weights"
+        parts = {
+            "Model": {"Kind": self.kind, "Backend": self.backend, "Source": self.source, **terms, "Weights": hashes},
+            "Use": labelled({"intended_use": self.intended_use, "out_of_scope": self.out_of_scope}),
+            "Evidence": {"Training data": self.training_data, "Evaluation": figures, "Caveats": self.caveats},
+        }
+        note = f"Weights: {LICENCES[self.licence.weights]}." if self.research_only else ""
+        return record_html(f"{self.name} {self.version}", parts, note=note)
+
+    def _repr_html_(self) -> str:
+        return self.to_html()
+
+
+class ModelRegistry:
+    """The models that may be loaded: those with a card and known licences.
+
+    >>> registry = ModelRegistry.bundled()
+    >>> registry.require("dlib-resnet").licence.weights
+    'CC0-1.0'
+    """
+
+    def __init__(self, cards: tuple[ModelCard, ...] = ()) -> None:
+        self._cards: dict[str, ModelCard] = {}
+        for card in cards:
+            self.register(card)
+
+    @classmethod
+    def bundled(cls) -> ModelRegistry:
+        """Return a registry of the cards that come with crimeface."""
+        folder = files("crimeface_lib.governance") / "cards"
+        texts = [entry.read_text(encoding="utf-8") for entry in folder.iterdir() if entry.name.endswith(".yaml")]
+        return cls(tuple(sorted((ModelCard.from_yaml(text) for text in texts), key=lambda card: card.name)))
+
+    def __iter__(self) -> Iterator[ModelCard]:
+        return iter(self._cards.values())
+
+    def register(self, card: ModelCard) -> ModelCard:
+        """Add a card, so that its model may be loaded.
+
+        Raises
+        ------
+        RefusedError : a licence we don't know.
+        InputError : another card has the name.
+        """
+        if card.unknown_licences:
+            raise RefusedError(
+                f"{card.name}: licence {', '.join(card.unknown_licences)} is not known; known: {', '.join(LICENCES)}; "
+                "find out the terms before loading it"
+            )
+        if self._cards.get(card.name, card) != card:
+            raise InputError(f"{card.name} has another card already; give the other version another name")
+        self._cards[card.name] = card
+        return card
+
+    def require(self, name: str, *, version: str | None = None, weights: Mapping[str, str] | None = None) -> ModelCard:
+        """Return the card of a model that is about to be loaded, by name or by backend (``embedders:dlib``).
+
+        Parameters
+        ----------
+        version : refuse any other.
+        weights : file name → SHA-256 of what will be loaded; each must be on the card, with that digest.
+
+        Raises
+        ------
+        RefusedError : no card, or another version.
+        IntegrityError : a weight file that is not the card's.
+        """
+        card = self._cards.get(name) or next((c for c in self if c.backend == name), None)
+        if card is None:
+            raise RefusedError(
+                f"no model card for {name!r}; there are: {', '.join(self._cards) or 'none'}; register(card) first"
+            )
+        if version not in (None, card.version):
+            raise RefusedError(
+                f"{card.name}: got version {version}, the card is for {card.version}; write a card for it"
+            )
+        for file, digest in (weights or {}).items():
+            if (expected := card.weights_sha256.get(file)) != digest:
+                raise IntegrityError(f"{card.name}: {file} has SHA-256 {digest[:16]}…, its card says {expected}")
+        return card

@@ -1,0 +1,169 @@
+"""The gate before each search and prediction: an approved DPIA that covers exactly this run, or a refusal.
+
+It fails closed: whatever can't be read, found or written leads to a refusal, never to a permit.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
+from datetime import date, datetime
+from typing import NoReturn, get_args
+
+from crimeface_lib.core.clock import Clock
+from crimeface_lib.core.errors import CrimefaceError, InputError, RefusedError
+from crimeface_lib.core.results import Result
+from crimeface_lib.governance.audit import AuditLog, check_id
+from crimeface_lib.governance.dpia import Kind, Scope
+from crimeface_lib.governance.register import Approval, DpiaRegister, NotApprovedError
+
+#: What an unreadable store or log raises on the way to a decision.
+_UNREADABLE = (CrimefaceError, OSError, ValueError, LookupError, TypeError)
+
+
+@dataclass(frozen=True, slots=True)
+class Use(Result):
+    """What a run is about to do; every attribute is compared with the DPIA's scope.
+
+    Parameters
+    ----------
+    kind : face_search or place_prediction.
+    purpose, dataset, model, model_version : ids, as the DPIA's scope names them.
+    actor : account id of who runs it.
+    dpia : the DPIA meant; None takes any approved one that covers the run.
+    """
+
+    kind: Kind
+    purpose: str
+    dataset: str
+    model: str
+    model_version: str
+    actor: str
+    dpia: int | None = None
+
+    def __post_init__(self) -> None:
+        if self.kind not in get_args(Kind):
+            raise InputError(f"kind: got {self.kind!r}, expected one of {', '.join(get_args(Kind))}")
+        for field in fields(self)[1:-1]:
+            check_id(getattr(self, field.name), name=field.name)
+
+
+@dataclass(frozen=True, slots=True)
+class Permit(Result):
+    """That a use is covered: by which DPIA, which content, since when, through which day (UTC).
+
+    A permit is a reference, not a key: ``PolicyGate.require`` looks everything up again at each call.
+    """
+
+    dpia: int
+    content_hash: str
+    at: datetime
+    review_by: date
+    use: Use
+
+
+class PolicyGate:
+    """Grants and refuses uses; both are in the audit log.
+
+    Parameters
+    ----------
+    register : the DPIAs, and with them the accounts.
+    """
+
+    def __init__(self, register: DpiaRegister, *, audit: AuditLog, clock: Clock) -> None:
+        self._register, self._audit, self._clock = register, audit, clock
+
+    def check(self, use: Use) -> Permit:
+        """Return a permit for ``use``.
+
+        Raises
+        ------
+        RefusedError : says which attribute differs, on which date the DPIA expired, or how to start one.
+        """
+        try:
+            approval = self._covering(use, use.dpia)
+            permit = Permit(approval.id, approval.content_hash, self._clock(), approval.review_by, use)
+            self._record("policy.granted", use, dpia=permit.dpia, content_hash=permit.content_hash)
+        except _UNREADABLE as error:
+            self._refuse(use, use.dpia, error)
+        return permit
+
+    def require(self, permit: Permit) -> None:
+        """Check once more that ``permit`` still holds; to be called before each search or prediction.
+
+        Raises
+        ------
+        RefusedError : expired, withdrawn, edited or altered since, or the account lost its role.
+        """
+        try:
+            if self._covering(permit.use, permit.dpia).content_hash != permit.content_hash:
+                message = f"DPIA {permit.dpia} was changed and approved anew since the permit; check the run again"
+                raise NotApprovedError(message, reason="changed")
+        except _UNREADABLE as error:
+            self._refuse(permit.use, permit.dpia, error)
+
+    def still_valid(self, permit: Permit) -> bool:
+        """Say whether ``require`` passes."""
+        try:
+            self.require(permit)
+        except RefusedError:
+            return False
+        return True
+
+    def _covering(self, use: Use, dpia: int | None) -> Approval:
+        """Return the approval that covers ``use``, or raise why there is none."""
+        people = self._register.people
+        people.require(people.get(use.actor), use.kind)
+        if dpia is not None:
+            return self._approval(use, dpia)
+        refusals: list[NotApprovedError] = []
+        for status in self._register.list():
+            if status.kind == use.kind:
+                try:
+                    return self._approval(use, status.id)
+                except NotApprovedError as error:
+                    refusals.append(error)
+        # the one that says most: fewest differing attributes, then any other reason
+        nearest = min(refusals, key=lambda e: (not e.reason.startswith("differs"), e.reason.count("+")), default=None)
+        detail = f"{nearest}; or " if nearest else ""
+        message = (
+            f"no approved DPIA covers this {use.kind}: {detail}start one: crimeface dpia new {use.kind} > dpia.yaml"
+        )
+        raise NotApprovedError(message, reason=nearest.reason if nearest else "none")
+
+    def _approval(self, use: Use, dpia: int) -> Approval:
+        approval = self._register.approval(dpia)
+        if differing := _differences(approval.content.scope, use):
+            message = f"DPIA {dpia} does not cover this run: {'; '.join(differing.values())}"
+            raise NotApprovedError(message, reason="differs:" + "+".join(differing))
+        return approval
+
+    def _record(self, event: str, use: Use, **facts: str | int | None) -> None:
+        what = {f.name: getattr(use, f.name) for f in fields(use) if f.name not in ("actor", "dpia")}
+        self._audit.record(event, actor=use.actor, at=self._clock(), **what, **facts)
+
+    def _refuse(self, use: Use, dpia: int | None, error: Exception) -> NoReturn:
+        reason = error.reason if isinstance(error, NotApprovedError) else type(error).__name__
+        refusal = RefusedError(f"{use.kind} refused: {error}")
+        try:
+            self._record("policy.refused", use, dpia=dpia, reason=reason)
+        except _UNREADABLE as unwritten:
+            refusal.add_note(f"the refusal could not be written to the audit log: {unwritten}")
+        raise refusal from error
+
+
+def _differences(scope: Scope, use: Use) -> dict[str, str]:
+    """Return what of ``use`` the scope does not allow: attribute → got and approved."""
+    named = [model for model in scope.models if model.name == use.model]
+    allowed: dict[str, tuple[str, Sequence[str]]] = {
+        "kind": (use.kind, [scope.kind]),
+        "purpose": (use.purpose, [scope.purpose]),
+        "dataset": (use.dataset, scope.datasets),
+        "model": (use.model, [model.name for model in scope.models]),
+        "model_version": (use.model_version, [model.version for model in named] or [use.model_version]),
+    }
+    return {
+        name: f"{name}: got {got}, approved {', '.join(approved)}"
+        for name, (got, approved) in allowed.items()
+        if got not in approved
+    }
