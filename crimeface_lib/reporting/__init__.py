@@ -1,1 +1,46 @@
-"""."""
+"""Reports: figures, tables, interactive parts, self-contained HTML, PDF on A4, and the index of runs."""
+
+from crimeface_lib.reporting.crime_figures import completeness_figure, monthly_series_figure, pai_figure
+from crimeface_lib.reporting.figures import custody_timeline, face_sheet, score_figure, uncertainty_sheet
+from crimeface_lib.reporting.index import publish_index
+from crimeface_lib.reporting.interactive import (
+    Interactive,
+    cell_heatmap,
+    face_view,
+    monthly_chart,
+    plotly_html,
+    snapshot_html,
+)
+from crimeface_lib.reporting.maps import crime_map
+from crimeface_lib.reporting.pdf import find_chromium, html_to_pdf
+from crimeface_lib.reporting.publish import Cover, publish_notebook
+from crimeface_lib.reporting.style import house_style
+from crimeface_lib.reporting.tables import format_count, format_lr, format_mm, format_percent, html_table
+
+__all__ = [
+    "Cover",
+    "Interactive",
+    "cell_heatmap",
+    "completeness_figure",
+    "crime_map",
+    "custody_timeline",
+    "face_sheet",
+    "face_view",
+    "find_chromium",
+    "format_count",
+    "format_lr",
+    "format_mm",
+    "format_percent",
+    "house_style",
+    "html_table",
+    "html_to_pdf",
+    "monthly_chart",
+    "monthly_series_figure",
+    "pai_figure",
+    "plotly_html",
+    "publish_index",
+    "publish_notebook",
+    "score_figure",
+    "snapshot_html",
+    "uncertainty_sheet",
+]

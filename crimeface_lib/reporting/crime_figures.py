@@ -7,7 +7,18 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from crimeface_lib.core.errors import SchemaError
-from crimeface_lib.reporting.style import BLUE, CATEGORIES, INK, LINE, MUTED, PAPER, VERMILLION, WASH, house_style, new_figure
+from crimeface_lib.reporting.style import (
+    BLUE,
+    CATEGORIES,
+    INK,
+    LINE,
+    MUTED,
+    PAPER,
+    VERMILLION,
+    WASH,
+    house_style,
+    new_figure,
+)
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -29,14 +40,16 @@ def completeness_figure(matrix: pd.DataFrame) -> Figure:
     ------
     SchemaError : empty, or columns that are no months.
     """
-    months = _months(matrix.columns)
+    months = read_months(matrix.columns)
     present = matrix.to_numpy(bool)
     rows, columns = present.shape
     if not rows or not columns:
         raise SchemaError(f"completeness: got {rows} forces × {columns} months, expected at least one of each")
     with house_style():
         missing = int((~present).sum())
-        figure = new_figure(height=0.85 + 0.3 * rows, alt=f"Months delivered by force; {missing} force-months are absent")
+        figure = new_figure(
+            height=0.85 + 0.3 * rows, alt=f"Months delivered by force; {missing} force-months are absent"
+        )
         axes = figure.subplots()
         axes.pcolormesh(
             np.arange(columns + 1) - 0.5, np.arange(rows + 1) - 0.5, present, cmap=_two(PAPER, BLUE), vmin=0, vmax=1,
@@ -72,8 +85,8 @@ def monthly_series_figure(
 
     if frame.empty:
         raise SchemaError("monthly series: got no month, expected at least one")
-    series = frame.set_axis(_months(frame.index))
-    band = interval.set_axis(_months(interval.index)) if interval is not None else None
+    series = frame.set_axis(read_months(frame.index))
+    band = interval.set_axis(read_months(interval.index)) if interval is not None else None
     last = max(series.index.max(), band.index.max()) if band is not None else series.index.max()
     months = pd.period_range(series.index.min(), last, freq="M")
     series = series.reindex(months)
@@ -89,7 +102,9 @@ def monthly_series_figure(
             axes.axvspan(gap - 0.5, gap + 0.5, facecolor=WASH, edgecolor=LINE, hatch="////", linewidth=0,
                          label="no data" if place == 0 else None)  # fmt: skip
         if band is not None:
-            axes.fill_between(x, band["low"], band["high"], color=BLUE, alpha=0.18, linewidth=0, label="forecast interval")
+            axes.fill_between(
+                x, band["low"], band["high"], color=BLUE, alpha=0.18, linewidth=0, label="forecast interval"
+            )
         for i, name in enumerate(series.columns):
             axes.plot(
                 x, series[name], color=CATEGORIES[i % len(CATEGORIES)], linestyle=_LINES[i % len(_LINES)],
@@ -153,7 +168,7 @@ def pai_figure(rows: pd.DataFrame, *, baseline: str = "counts") -> Figure:
     return figure
 
 
-def _months(labels: pd.Index) -> pd.PeriodIndex:
+def read_months(labels: pd.Index) -> pd.PeriodIndex:
     """Return the labels as months, whatever pandas reads as such."""
     import pandas as pd
 

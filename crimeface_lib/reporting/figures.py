@@ -169,7 +169,9 @@ def custody_timeline(frame: pd.DataFrame) -> Figure:
     """
     missing = {"at", "event", "actor"} - set(frame.columns)
     if missing or frame.empty:
-        raise SchemaError(f"custody events: got {len(frame)} rows with {list(frame.columns)}, expected at, event, actor")
+        raise SchemaError(
+            f"custody events: got {len(frame)} rows with {list(frame.columns)}, expected at, event, actor"
+        )
     events = frame.sort_values("at", kind="stable")
     kinds = list(dict.fromkeys(events["event"]))
     colour = {kind: CATEGORIES[i % len(CATEGORIES)] for i, kind in enumerate(kinds)}
@@ -200,7 +202,9 @@ def _face_box(points: np.ndarray, shape: tuple[int, ...]) -> tuple[int, int, int
     left, top = np.floor(np.maximum(centre - half, 0)).astype(int)
     right, bottom = np.ceil(np.minimum(centre + half, [shape[1], shape[0]])).astype(int)
     if right <= left or bottom <= top:
-        raise ShapeError(f"landmarks: got points around {centre.round()}, expected them inside the {shape[1]} × {shape[0]} photo")
+        raise ShapeError(
+            f"landmarks: got points around {centre.round()}, expected them inside the {shape[1]} × {shape[0]} photo"
+        )
     return int(left), int(top), int(right), int(bottom)
 
 
@@ -261,7 +265,9 @@ def _score_densities(axes: Axes, scores: np.ndarray, mated: np.ndarray, nonmated
         )  # fmt: skip
     top = axes.get_ylim()[1] * 1.18
     axes.vlines(scores, 0, top * 0.34, color=ORANGE, linewidth=1.4)
-    axes.scatter(scores, np.full(len(scores), top * 0.34), marker="v", s=26, color=ORANGE, edgecolor=INK, linewidth=0.4, zorder=4)
+    axes.scatter(
+        scores, np.full(len(scores), top * 0.34), marker="v", s=26, color=ORANGE, edgecolor=INK, linewidth=0.4, zorder=4
+    )
     axes.set(ylim=(0, top), yticks=[], xlim=(grid[0], grid[-1]))
     axes.set_xlabel("similarity score   (▼ candidates; curves: the calibration's comparisons)")
     axes.spines["left"].set_visible(False)

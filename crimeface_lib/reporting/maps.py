@@ -77,7 +77,9 @@ def crime_map(
         figure.legend(handles=handles, title=legend, loc="outside right upper", alignment="left",
                       title_fontproperties={"size": 8}, labelspacing=0.55, handlelength=1.5, handleheight=1.1)  # fmt: skip
         _scale_bar(axes)
-        figure.supxlabel("\n".join(filter(None, (caveat, attribution))), x=0.01, ha="left", size=7, color=MUTED, wrap=True)
+        figure.supxlabel(
+            "\n".join(filter(None, (caveat, attribution))), x=0.01, ha="left", size=7, color=MUTED, wrap=True
+        )
     return figure
 
 

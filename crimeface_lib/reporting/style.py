@@ -134,7 +134,9 @@ def sequential() -> Colormap:
     from matplotlib.colors import LinearSegmentedColormap
 
     cividis = matplotlib.colormaps["cividis"]
-    return LinearSegmentedColormap.from_list("cf_sequential", ["#F6F3E6", *(cividis(p) for p in (0.9, 0.68, 0.42, 0.2, 0.0))])
+    return LinearSegmentedColormap.from_list(
+        "cf_sequential", ["#F6F3E6", *(cividis(p) for p in (0.9, 0.68, 0.42, 0.2, 0.0))]
+    )
 
 
 def css_variables() -> str:

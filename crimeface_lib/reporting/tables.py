@@ -87,7 +87,9 @@ def html_table(frame: pd.DataFrame, *, caption: str = "", note: str = "") -> str
     cells = [[_cell(value) for value in row] for row in frame.itertuples(index=False, name=None)]
     numeric = [bool(cells) and all(_numeric(row[i]) for row in cells) for i in range(len(frame.columns))]
     kinds = [' class="num"' if number else "" for number in numeric]
-    head = "".join(f"<th{kind} scope=col>{escape(str(name))}</th>" for kind, name in zip(kinds, frame.columns, strict=True))
+    head = "".join(
+        f"<th{kind} scope=col>{escape(str(name))}</th>" for kind, name in zip(kinds, frame.columns, strict=True)
+    )
     body = "".join(
         "<tr>" + "".join(f"<td{kind}>{escape(text)}</td>" for kind, text in zip(kinds, row, strict=True)) + "</tr>"
         for row in cells
@@ -118,4 +120,4 @@ def _cell(value: object) -> str:
 
 
 def _numeric(text: str) -> bool:
-    return text == "–" or text.lstrip("−-+<≤≥>")[:1].isdigit() and not (len(text) > 9 and text[4:5] == "-")
+    return text == "–" or (text.lstrip("−-+<≤≥>")[:1].isdigit() and not (len(text) > 9 and text[4:5] == "-"))
