@@ -6,5 +6,6 @@ from crimeface_lib.storage.checkpoint import Checkpoint
 from crimeface_lib.storage.documents import DocumentStore, TinyDocuments
 from crimeface_lib.storage.keys import KeyRing
 from crimeface_lib.storage.ledger import Ledger, LedgerReport
+from crimeface_lib.storage.vault import StoredObject, Vault
 
-__all__ = ["Checkpoint", "DocumentStore", "KeyRing", "Ledger", "LedgerReport", "TinyDocuments"]
+__all__ = ["Checkpoint", "DocumentStore", "KeyRing", "Ledger", "LedgerReport", "StoredObject", "TinyDocuments", "Vault"]
