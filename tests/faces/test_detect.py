@@ -56,6 +56,16 @@ def test_no_face_is_an_empty_list_and_choosing_is_an_error():
         choose_face([])
 
 
+def test_a_weak_detection_says_so(astronaut):
+    """scikit-image's cameraman is seen from the side: dlib scores him below its threshold."""
+    data = pytest.importorskip("skimage.data")
+    faces = detect_faces(np.repeat(data.camera()[..., None], 3, axis=2))
+    assert len(faces) == 1
+    assert -0.3 <= faces[0].score < 0
+    assert "weak" in choose_face(faces).sentence
+    assert "weak" not in choose_face(detect_faces(astronaut)).sentence
+
+
 def test_min_size_drops_small_faces(astronaut):
     assert detect_faces(astronaut, min_size=200) == []
 
