@@ -1,1 +1,56 @@
-"""."""
+"""Crime by place and time: ingest, grids, summaries, hotspots, series, place forecasts. Places, never persons."""
+
+from crimeface_lib.crime._models import MODEL_VERSION
+from crimeface_lib.crime._models import MODEL_VERSION
+from crimeface_lib.crime.disclosure import Suppressed, suppress
+from crimeface_lib.crime.events import (
+    OGL_ATTRIBUTION,
+    POLICE_DISCOVERED,
+    SYNTHETIC_ATTRIBUTION,
+    Events,
+    QualityReport,
+    refuse_person_columns,
+)
+from crimeface_lib.crime.grid import Grid, make_grid
+from crimeface_lib.crime.hotspot import Density, Hotspots, false_discovery, getis_ord, kde, top_cells
+from crimeface_lib.crime.ingest import check_source, read_events
+from crimeface_lib.crime.places import PlaceEvaluation, PlaceRisk, evaluate_places, predict_places
+from crimeface_lib.crime.points import read_points
+from crimeface_lib.crime.summary import Summary, cross_table, summarise
+from crimeface_lib.crime.timeseries import MonthlySeries, SeasonalProfile, monthly_series, seasonal_profile
+
+__all__ = [
+    "MODEL_VERSION",
+    "MODEL_VERSION",
+    "OGL_ATTRIBUTION",
+    "POLICE_DISCOVERED",
+    "SYNTHETIC_ATTRIBUTION",
+    "Density",
+    "Events",
+    "Grid",
+    "Hotspots",
+    "MonthlySeries",
+    "PlaceEvaluation",
+    "PlaceRisk",
+    "QualityReport",
+    "SeasonalProfile",
+    "Summary",
+    "Suppressed",
+    "check_source",
+    "check_source",
+    "cross_table",
+    "evaluate_places",
+    "false_discovery",
+    "getis_ord",
+    "kde",
+    "make_grid",
+    "monthly_series",
+    "predict_places",
+    "read_events",
+    "read_points",
+    "refuse_person_columns",
+    "seasonal_profile",
+    "summarise",
+    "suppress",
+    "top_cells",
+]

@@ -1,0 +1,135 @@
+"""Counts by month: a month that was not published is a gap, never a zero."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from crimeface_lib.core.errors import InputError
+from crimeface_lib.core.results import Result, to_plain
+from crimeface_lib.crime.events import Events
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+@dataclass(frozen=True, slots=True)
+class MonthlySeries(Result):
+    """Events per month.
+
+    Parameters
+    ----------
+    frame : months (monthly periods, none skipped) x groups, float64; NaN is a gap.
+    gaps : months that are missing for at least one group.
+    """
+
+    frame: pd.DataFrame = field(repr=False)
+    by: str
+    gaps: tuple[str, ...]
+    attribution: str
+
+    def to_frame(self) -> pd.DataFrame:
+        """Months as rows, groups as columns."""
+        return self.frame
+
+    def to_dict(self) -> dict[str, Any]:
+        return {
+            "months": [str(m) for m in self.frame.index],
+            "counts": {str(c): to_plain(self.frame[c].to_numpy()) for c in self.frame},
+            "gaps": list(self.gaps),
+        }
+
+    def _repr_html_(self) -> str:
+        return self.frame.tail(12).to_html(border=0, classes="cf-table", na_rep="gap", float_format="{:,.0f}".format)
+
+
+def monthly_series(events: Events, *, by: str | None = None) -> MonthlySeries:
+    """Count events per month, in total, by "type" or by "force".
+
+    A month that any force in the data did not publish is a gap in the total and for each type: its count is unknown.
+
+    Raises
+    ------
+    InputError : an unknown key.
+    """
+    import pandas as pd
+
+    if by not in (None, "type", "force"):
+        raise InputError(f"by: got {by!r}, expected None, 'type' or 'force'")
+    key = pd.Series("all", index=events.frame.index) if by is None else events.frame[by].astype(object)
+    counts = pd.crosstab(events.frame["month"].dt.to_period("M"), key)
+    frame = counts.reindex(events.months, fill_value=0).astype(np.float64)
+    frame.index.name, frame.columns.name = "month", by
+    published = events.completeness.notna()
+    if by == "force":
+        frame = frame.where(published.T.reindex(columns=frame.columns))
+    else:
+        frame[~published.all().to_numpy()] = np.nan
+    gaps = tuple(str(m) for m in frame.index[frame.isna().any(axis=1).to_numpy()])
+    return MonthlySeries(frame, by or "all", gaps, events.attribution)
+
+
+@dataclass(frozen=True, slots=True)
+class SeasonalProfile(Result):
+    """How each calendar month departs from the trend: 1 is an average month.
+
+    Parameters
+    ----------
+    table : month (1-12), index, low, high.
+    dispersion : variance over mean of the residuals; above 1 the counts vary more than Poisson, and the intervals
+        are widened for it.
+    """
+
+    table: pd.DataFrame
+    dispersion: float
+    confidence: float
+
+    def to_frame(self) -> pd.DataFrame:
+        """The table."""
+        return self.table
+
+
+def seasonal_profile(series: pd.Series, *, confidence: float = 0.95) -> SeasonalProfile:
+    """Fit a log-linear trend and calendar-month effects to monthly counts; gaps are left out, not filled.
+
+    Parameters
+    ----------
+    series : counts on monthly periods, e.g. ``monthly_series(events).frame["all"]``; NaN is a gap.
+
+    Raises
+    ------
+    InputError : a calendar month seen fewer than twice, or no events.
+
+    References: quasi-Poisson regression, McCullagh & Nelder 1989.
+    """
+    import pandas as pd
+    import statsmodels.api as sm
+    from scipy.stats import t as student
+
+    known = series.dropna()
+    calendar = np.asarray(known.index.month) if len(known) else np.array([], dtype=int)
+    seen = np.bincount(calendar, minlength=13)[1:]
+    if seen.min() < 2 or known.sum() == 0:
+        raise InputError(
+            f"series: got calendar months seen {seen.tolist()} times, expected each at least twice, with events"
+        )
+    time = (known.index.year * 12 + calendar).to_numpy(dtype=float)
+    effects = (calendar[:, None] == np.arange(1, 13)).astype(float)
+    design = np.column_stack([(time - time.mean()) / 12, effects])
+    fit = sm.GLM(known.to_numpy(), design, family=sm.families.Poisson()).fit(scale="X2")
+    contrast = np.column_stack([np.zeros(12), np.eye(12) - 1 / 12])
+    effect = contrast @ fit.params
+    scale = max(float(fit.scale), 1.0)
+    error = np.sqrt(np.einsum("ij,jk,ik->i", contrast, fit.cov_params() / fit.scale * scale, contrast))
+    margin = student.ppf((1 + confidence) / 2, fit.df_resid) * error
+    table = pd.DataFrame(
+        {
+            "month": range(1, 13),
+            "index": np.exp(effect),
+            "low": np.exp(effect - margin),
+            "high": np.exp(effect + margin),
+        }
+    )
+    return SeasonalProfile(table, float(fit.scale), confidence)
