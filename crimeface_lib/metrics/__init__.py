@@ -1,5 +1,29 @@
 """Arrays in, numbers out: how good a score, a calibration, a surface or a forecast is."""
 
+from crimeface_lib.metrics.biometric import ErrorRates, det_curve, eer, error_rates, rate_interval
+from crimeface_lib.metrics.bootstrap import Interval, bootstrap_interval, subject_weights
+from crimeface_lib.metrics.calibration import cllr, cllr_min, fit_logistic, pav_log_lr
+from crimeface_lib.metrics.disaggregate import Differentials, differentials, rates_by_group
 from crimeface_lib.metrics.forecast import hit_rate, mase, pai, pei
 
-__all__ = ["hit_rate", "mase", "pai", "pei"]
+__all__ = [
+    "Differentials",
+    "ErrorRates",
+    "Interval",
+    "bootstrap_interval",
+    "cllr",
+    "cllr_min",
+    "det_curve",
+    "differentials",
+    "eer",
+    "error_rates",
+    "fit_logistic",
+    "hit_rate",
+    "mase",
+    "pai",
+    "pav_log_lr",
+    "pei",
+    "rate_interval",
+    "rates_by_group",
+    "subject_weights",
+]

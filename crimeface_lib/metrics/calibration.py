@@ -1,0 +1,126 @@
+"""How good likelihood ratios are, and the two ways to make them from scores: PAV and logistic regression."""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+from scipy.optimize import isotonic_regression, minimize
+from scipy.special import expit
+
+from crimeface_lib.core.arrays import check_array, check_vector
+from crimeface_lib.core.errors import InputError
+from crimeface_lib.core.types import FloatArray
+
+
+def cllr(lr_mated: npt.ArrayLike, lr_nonmated: npt.ArrayLike) -> float:
+    """Return the log-likelihood-ratio cost in bits: 0 is perfect, 1 is what LR = 1 for everything gives.
+
+    ``Cllr = ½ · (mean log₂(1 + 1/LR) over mated + mean log₂(1 + LR) over non-mated)``
+
+    Raises
+    ------
+    ShapeError : an empty list, or NaN. InputError : a negative ratio.
+    References : Brümmer and du Preez 2006, equation 14.
+
+    >>> cllr([1.0, 1.0], [1.0])
+    1.0
+    """
+    return _cost(_log(lr_mated, "lr_mated"), _log(lr_nonmated, "lr_nonmated"))
+
+
+def cllr_min(mated: npt.ArrayLike, nonmated: npt.ArrayLike) -> float:
+    """Return the Cllr that the best monotone calibration of these scores (or ratios) would have.
+
+    What remains is lack of discrimination; ``cllr − cllr_min`` is the loss by calibration.
+
+    References : Brümmer and du Preez 2006 (PAV on the evaluation data itself).
+
+    >>> cllr_min([2.0, 3.0], [0.0, 1.0])
+    0.0
+    """
+    same = check_array(mated, shape=(None,), name="mated", finite=False)
+    other = check_array(nonmated, shape=(None,), name="nonmated", finite=False)
+    scores, log_lr = pav_log_lr(same, other)
+    return _cost(log_lr[np.searchsorted(scores, same)], log_lr[np.searchsorted(scores, other)])
+
+
+def pav_log_lr(mated: npt.ArrayLike, nonmated: npt.ArrayLike) -> tuple[FloatArray, FloatArray]:
+    """Return the distinct scores and the natural log LR that pool-adjacent-violators gives each.
+
+    The ends are −∞ and +∞ where only one kind of pair lies there.
+
+    References : Zadrozny and Elkan 2002; Brümmer and du Preez 2006.
+    """
+    same = check_array(mated, shape=(None,), name="mated", finite=False)
+    other = check_array(nonmated, shape=(None,), name="nonmated", finite=False)
+    if len(same) == 0 or len(other) == 0:
+        raise InputError(f"got {len(same)} mated and {len(other)} non-mated scores, expected at least one of each")
+    scores, place = np.unique(np.concatenate([same, other]), return_inverse=True)
+    counts = np.bincount(place, minlength=len(scores)).astype(float)
+    hits = np.bincount(place[: len(same)], minlength=len(scores)).astype(float)
+    posterior = isotonic_regression(hits / counts, weights=counts).x
+    with np.errstate(divide="ignore"):
+        log_odds = np.log(posterior) - np.log1p(-np.minimum(posterior, 1.0))
+    return scores, log_odds - np.log(len(same) / len(other))
+
+
+def fit_logistic(
+    mated: npt.ArrayLike,
+    nonmated: npt.ArrayLike,
+    *,
+    weights: tuple[npt.ArrayLike, npt.ArrayLike] | None = None,
+) -> tuple[float, float]:
+    """Return intercept and slope of ``ln LR = a + b · score``, each kind of pair weighing one half.
+
+    This minimises Cllr on the data given. A tiny ridge on the standardised slope (1e-6) keeps it finite where
+    the two kinds don't overlap.
+
+    Parameters
+    ----------
+    weights : non-negative weights of the mated and of the non-mated scores, as a bootstrap replica has them.
+
+    Raises
+    ------
+    ShapeError : an empty or non-finite list. InputError : weights that sum to nothing.
+    References : Brümmer and du Preez 2006; Morrison 2013.
+    """
+    same = check_vector(mated, name="mated", minimum=1)
+    other = check_vector(nonmated, name="nonmated", minimum=1)
+    w_same, w_other = (
+        (np.ones(len(same)), np.ones(len(other)))
+        if weights is None
+        else (
+            check_vector(weights[0], name="weights[0]"),
+            check_vector(weights[1], name="weights[1]"),
+        )
+    )
+    if w_same.sum() <= 0 or w_other.sum() <= 0:
+        raise InputError("weights: got a kind of pair without any weight, expected a positive sum for both")
+    w_same, w_other = w_same / w_same.sum() / 2, w_other / w_other.sum() / 2
+    both = np.concatenate([same, other])
+    centre, scale = float(both.mean()), float(both.std()) or 1.0
+    x, y = (same - centre) / scale, (other - centre) / scale
+
+    def cost(theta: FloatArray) -> tuple[float, FloatArray]:
+        a, b = theta
+        t, u = a + b * x, a + b * y
+        value = w_same @ np.logaddexp(0, -t) + w_other @ np.logaddexp(0, u) + 0.5e-6 * b * b
+        down, up = -w_same * expit(-t), w_other * expit(u)
+        return float(value), np.array([down.sum() + up.sum(), down @ x + up @ y + 1e-6 * b])
+
+    a, b = minimize(cost, np.array([0.0, 1.0]), jac=True, method="BFGS", options={"gtol": 1e-8}).x
+    return float(a - b * centre / scale), float(b / scale)
+
+
+def _log(ratios: npt.ArrayLike, name: str) -> FloatArray:
+    values: FloatArray = check_array(ratios, shape=(None,), name=name, finite=False)
+    if len(values) == 0 or np.isnan(values).any() or (values < 0).any():
+        raise InputError(f"{name}: got {len(values)} values, some negative, NaN or none at all; expected ratios ≥ 0")
+    with np.errstate(divide="ignore"):
+        return np.log(values)
+
+
+def _cost(log_mated: FloatArray, log_nonmated: FloatArray) -> float:
+    """Cllr from natural logs, without overflow."""
+    bits = np.logaddexp(0, -log_mated).mean() + np.logaddexp(0, log_nonmated).mean()
+    return float(bits / (2 * np.log(2)))
