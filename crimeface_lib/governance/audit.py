@@ -71,11 +71,14 @@ class AuditEvents(Result):
         return iter(self.events)
 
     def to_frame(self) -> pd.DataFrame:
-        """Return one row an event: index, at, event, actor and a column for each fact."""
+        """Return one row an event: index, at, event, actor, facts (as ``key=value`` words)."""
         import pandas as pd
 
-        rows = [{"index": e.index, "at": e.at, "event": e.event, "actor": e.actor, **e.facts} for e in self.events]
-        return pd.DataFrame(rows, columns=None if rows else ["index", "at", "event", "actor"])
+        rows = [
+            (e.index, e.at, e.event, e.actor, " ".join(f"{key}={_word(value)}" for key, value in e.facts.items()))
+            for e in self.events
+        ]
+        return pd.DataFrame(rows, columns=["index", "at", "event", "actor", "facts"])
 
 
 class AuditLog:
@@ -109,12 +112,15 @@ class AuditLog:
         )
 
     def events(self, event: str = "", *, since: int = 0) -> AuditEvents:
-        """Return the events whose name starts with ``event``, from ledger index ``since`` on."""
+        """Return the events whose name starts with ``event``, from ledger index ``since`` on.
+
+        Entries that others put on the same ledger have no event and are left out.
+        """
         return AuditEvents(
             tuple(
                 AuditEvent(e.pop("index"), from_iso(e.pop("at")), e.pop("event"), e.pop("actor"), e)
                 for e in self.ledger.entries(since)
-                if e["event"].startswith(event)
+                if "event" in e and e["event"].startswith(event)
             )
         )
 
@@ -145,6 +151,10 @@ class AuditLog:
         if outcome not in ("completed", "failed", "refused"):
             raise InputError(f"outcome: got {outcome!r}, expected completed, failed or refused")
         return self.record("use.ended", actor=actor, at=at, use=use, outcome=outcome, output_sha256=list(output_sha256))
+
+
+def _word(value: Any) -> str:
+    return ",".join(map(str, value)) if isinstance(value, list) else str(value)
 
 
 def _check_facts(facts: dict[str, Fact]) -> dict[str, Any]:

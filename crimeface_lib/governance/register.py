@@ -316,10 +316,10 @@ class DpiaRegister:
         return content
 
     def _last_step(self, dpia: int) -> AuditEvent | None:
-        for event in self._audit.events(since=self._read_to):
-            if event.event.startswith("dpia."):
-                self._logged[event.facts["dpia"]] = event
-            self._read_to = event.index + 1
+        size = len(self._audit.ledger)  # raises if the log became shorter
+        for event in self._audit.events("dpia.", since=self._read_to) if size > self._read_to else ():
+            self._logged[event.facts["dpia"]] = event
+        self._read_to = size
         return self._logged.get(dpia)
 
     def _read(self, dpia: int) -> dict[str, Any]:
