@@ -99,7 +99,13 @@ class Camera:
 
     @classmethod
     def look(
-        cls, view: str | tuple[float, float], vertices: np.ndarray, *, size: int = 512, fill: float = 0.82, fov: float = 18.0
+        cls,
+        view: str | tuple[float, float],
+        vertices: np.ndarray,
+        *,
+        size: int = 512,
+        fill: float = 0.82,
+        fov: float = 18.0,
     ) -> Camera:
         """Return a camera that sees all of ``vertices`` (N, 3) mm in the middle of a square picture.
 

@@ -46,7 +46,7 @@ class View:
         points = check_array(self.points, shape=(68, 2), name="points", finite=False)
         seen = int(np.isfinite(points).all(1).sum())
         if seen < MINIMUM_LANDMARKS:
-            raise InputError(f"points: got {seen} landmarks, expected at least {MINIMUM_LANDMARKS} of 68 to fix a camera")
+            raise InputError(f"points: got {seen} landmarks, expected at least {MINIMUM_LANDMARKS} to fix a camera")
         sd = check_array(np.broadcast_to(self.sd, 68), shape=(68,), name="sd")
         if (sd <= 0).any():
             raise InputError(f"sd: got {sd.min():g}, expected positive pixels")
@@ -161,23 +161,23 @@ def _describe(
     residual = np.sqrt(distance.sum(1) / np.maximum(kept.sum(1), 1))
     information = float((1 - np.diag(solution.identity_covariance)).sum())
     warnings = []
-    gain = _gain_over_mean_face(problem, solution)
-    if gain < 2.0:
+    gain = _gain_over_mean_face(solution)
+    if gain < 1.0:
         warnings.append(
             f"The landmarks hardly tell this face from the average one (chi² falls by {gain:.1f} per mode told): "
             "the shape shown is mostly the model's prior."
         )
     for index, view in enumerate(views):
         height = float(np.nanmax(view.points[:, 1]) - np.nanmin(view.points[:, 1]))
-        if outliers[index].sum() > 10:
-            warnings.append(f"Photo {index + 1}: {outliers[index].sum()} of 68 landmarks don't fit a face and were set aside.")
-        if residual[index] > 0.05 * height:
+        photo, aside, off = f"Photo {index + 1}", int(outliers[index].sum()), residual[index]
+        if aside > 10:
+            warnings.append(f"{photo}: {aside} of 68 landmarks don't fit a face and were set aside.")
+        if off > 0.05 * height:
             warnings.append(
-                f"Photo {index + 1}: landmarks are {residual[index]:.1f} px off on average ({residual[index] / height:.0%} "
-                "of the face's height): the fit is poor."
+                f"{photo}: landmarks are {off:.1f} px off, {off / height:.0%} of the face: the fit is poor."
             )
         if abs(solution.cameras[index].yaw_pitch_roll[0]) > 60:
-            warnings.append(f"Photo {index + 1}: the head is turned by more than 60°, where landmarks are unreliable.")
+            warnings.append(f"{photo}: the head is turned by more than 60°, where landmarks are unreliable.")
     return Fit(
         model=model.name, identity=solution.identity, expressions=solution.expressions, cameras=solution.cameras,
         residual_px=residual, outliers=outliers, vertex_sd=sd, focal_sd=solution.focal_sd, scale_sd=scale_sd,
@@ -185,7 +185,7 @@ def _describe(
     )  # fmt: skip
 
 
-def _gain_over_mean_face(problem: Problem, solution: Solution) -> float:
+def _gain_over_mean_face(solution: Solution) -> float:
     """Return how much of chi² the identity explains, per effective mode: what it would rise by with the
     identity at zero and all else free to adapt (second order, from the posterior)."""
     covariance = solution.identity_covariance

@@ -7,6 +7,7 @@ import json
 import zipfile
 from dataclasses import dataclass, field, fields
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -16,7 +17,7 @@ from crimeface_lib.core.files import write_atomic
 from crimeface_lib.core.plugins import load_backend
 
 
-@dataclass(frozen=True, slots=True, repr=False)
+@dataclass(frozen=True, slots=True, repr=False, eq=False)
 class MorphableModel:
     """Mean + identity + expression, in millimetres, head frame: x right of the picture (the subject's
     left), y up, z out of the face.
@@ -146,12 +147,13 @@ def load_morphable_model(name: str = "auto", *, path: str | Path | None = None) 
 
 
 def _read_model(path: Path) -> MorphableModel:
-    data = read_arrays(path, ("text", "contour", *_ARRAYS))
+    data: dict[str, Any] = dict(read_arrays(path, ("text", "contour", *_ARRAYS)))
     text = json.loads(str(data.pop("text")))
     ends = np.cumsum(text.pop("contour_lengths"))[:-1]
     contour = tuple(np.split(data.pop("contour"), ends)) if len(ends) else ()
     text["regions"] = {key: (start, stop) for key, (start, stop) in text["regions"].items()}
-    text["expression_names"], text["expression_bounds"] = tuple(text["expression_names"]), tuple(text["expression_bounds"])
+    for key in ("expression_names", "expression_bounds"):
+        text[key] = tuple(text[key])
     return MorphableModel(contour=contour, **text, **data)
 
 

@@ -9,7 +9,7 @@ import numpy as np
 
 
 @numba.njit(cache=True, nogil=True)
-def _draw(xy, z, triangles, face, bary, nearest):  # type: ignore[no-untyped-def]  # numba infers
+def _draw(xy, z, triangles, face, bary, nearest):
     height, width = face.shape
     for index in range(triangles.shape[0]):
         a, b, c = triangles[index, 0], triangles[index, 1], triangles[index, 2]

@@ -19,9 +19,8 @@ def rasterize_torch(
     """Return (H, W) faces, (H, W, 3) barycentric coordinates and (H, W) depths; see ``rasterize``."""
     import torch
 
-    arrays = (torch.from_numpy(np.array(array, dtype)).to(device)
-              for array, dtype in ((xy, np.float64), (z, np.float64), (triangles, np.int64)))  # fmt: skip
-    face, bary, depth = draw(*arrays, height, width)
+    points, depths = (torch.from_numpy(array.astype(np.float64)).to(device) for array in (xy, z))
+    face, bary, depth = draw(points, depths, torch.from_numpy(triangles).to(device), height, width)
     return face.cpu().numpy(), bary.float().cpu().numpy(), depth.float().cpu().numpy()
 
 

@@ -52,7 +52,7 @@ class Problem:
         cls, model: MorphableModel, views: list[View], *, shared_expression: bool, slide_contour: bool
     ) -> Problem:
         observed = np.stack([view.points for view in views]).astype(np.float64)
-        seen = np.isfinite(observed).all(2)
+        seen: np.ndarray = np.asarray(np.isfinite(observed).all(2))
         landmarks = model.landmarks(model.mean)
         origin = landmarks.mean(0)
         both = np.concatenate([model.identity, model.expression])
@@ -168,12 +168,14 @@ def start(problem: Problem) -> State:
 
 def _project(problem: Problem, state: State, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Return turned points, camera points (N, L, 3) and pixels (N, L, 2) of the model's ``rows`` (N, L)."""
-    coefficients = np.concatenate([np.broadcast_to(state.identity, (len(rows), problem.identities)), state.expressions], 1)
+    identity = np.broadcast_to(state.identity, (len(rows), problem.identities))
+    coefficients = np.concatenate([identity, state.expressions], 1)
     flat = problem.basis.reshape(-1, coefficients.shape[1])
     every = problem.points + (coefficients @ flat.T).reshape(len(rows), -1, 3)
     turned = np.take_along_axis(every, rows[..., None], 1) @ state.rotations.transpose(0, 2, 1)
     seen_from = turned + state.shifts[:, None]
-    pixels = np.exp(state.log_focal)[:, None, None] * seen_from[..., :2] / seen_from[..., 2:] + problem.principal[:, None]
+    focal = np.exp(state.log_focal)[:, None, None]
+    pixels = focal * seen_from[..., :2] / seen_from[..., 2:] + problem.principal[:, None]
     return turned, seen_from, pixels
 
 
@@ -235,9 +237,9 @@ class Normal:
 
 
 def _normal(
-    problem: Problem, state: State, rows: np.ndarray, projected: tuple[np.ndarray, ...], weights: np.ndarray, boxed: bool
+    problem: Problem, state: State, rows: np.ndarray, projected: tuple[np.ndarray, ...], weights: np.ndarray
 ) -> Normal:
-    """Return the normal equations at ``state``; expressions pushed against their box are held when ``boxed``."""
+    """Return the normal equations at ``state``; expressions pushed against their box are held."""
     turned, seen_from, pixels = projected
     identities, expressions = problem.identities, problem.expressions
     scale = (np.sqrt(weights) / problem.sd)[..., None]
@@ -259,8 +261,9 @@ def _normal(
     j_local = np.concatenate([modes[..., split:], pose], -1).reshape(views, count, -1)
     residual = ((pixels - problem.observed) * scale).reshape(views, count, 1)
     transposed = j_local.transpose(0, 2, 1)
-    gg, gl, ll = (j_global.transpose(0, 2, 1) @ j_global).sum(0), j_global.transpose(0, 2, 1) @ j_local, transposed @ j_local
-    g = (j_global.transpose(0, 2, 1) @ residual).sum((0, 2))
+    upright = j_global.transpose(0, 2, 1)
+    gg, gl, ll = (upright @ j_global).sum(0), upright @ j_local, transposed @ j_local
+    g = (upright @ residual).sum((0, 2))
     l = (transposed @ residual)[..., 0]
 
     prior_g = np.r_[np.ones(identities), np.full(split - identities, problem.expression_sd**-2)]
@@ -272,12 +275,11 @@ def _normal(
     value_l[:, :own] = state.expressions[:, :own]
     value_l[:, -1] = state.log_focal - problem.log_focal
     g, l = g + prior_g * value_g, l + prior_l * value_l
-    if boxed:
-        free_g = np.r_[np.ones(identities), _free(problem, value_g[identities:], g[identities:])]
-        free_l = np.concatenate([_free(problem, value_l[:, :own], l[:, :own]), np.ones((views, POSE))], 1)
-        gg, g = gg * free_g[:, None] * free_g, g * free_g
-        ll, l = ll * free_l[:, :, None] * free_l[:, None], l * free_l
-        gl = gl * free_g[:, None] * free_l[:, None]
+    free_g = np.r_[np.ones(identities), _free(problem, value_g[identities:], g[identities:])]
+    free_l = np.concatenate([_free(problem, value_l[:, :own], l[:, :own]), np.ones((views, POSE))], 1)
+    gg, g = gg * free_g[:, None] * free_g, g * free_g
+    ll, l = ll * free_l[:, :, None] * free_l[:, None], l * free_l
+    gl = gl * free_g[:, None] * free_l[:, None]
     gg[np.arange(split), np.arange(split)] += prior_g
     index = np.arange(ll.shape[1])
     ll[:, index, index] += prior_l
@@ -306,14 +308,14 @@ def _step(problem: Problem, state: State, d_global: np.ndarray, d_local: np.ndar
 
 def solve(problem: Problem, *, robust: float, iterations: int) -> Solution:
     """Return the fit and its posterior, from the closed-form start."""
-    state, damping, last = start(problem), 1e-2, np.inf
-    for iteration in range(1, iterations + 1):
+    state, damping, done = start(problem), 1e-2, 0
+    while done < iterations:
         rows = _slide(problem, state)
         projected = _project(problem, state, rows)
         residual = projected[2] - problem.observed
         weights = _robust_weights(problem, residual, robust)
         cost = _cost(problem, state, residual, weights)
-        normal = _normal(problem, state, rows, projected, weights, boxed=True)
+        normal = _normal(problem, state, rows, projected, weights)
         for _ in range(8):
             trial = _step(problem, state, *normal.solve(damping))
             ahead = _project(problem, trial, rows)
@@ -325,20 +327,20 @@ def solve(problem: Problem, *, robust: float, iterations: int) -> Solution:
         if not value < cost:
             break
         state, damping = trial, max(damping / 6, 1e-7)
-        gain = (cost - value) / cost
-        if gain < 1e-4 and last < 1e-3:
+        done += 1
+        if (cost - value) / cost < 5e-4:
             break
-        last = gain
-    return _conclude(problem, state, robust, iteration)
+    return _conclude(problem, state, robust, done)
 
 
 def _conclude(problem: Problem, state: State, robust: float, iterations: int) -> Solution:
-    """Return the solution with the posterior at ``state``, its cameras for the model's own origin."""
+    """Return the solution with the posterior at ``state`` (expressions held by their box are taken as known)
+    and the cameras for the model's own origin."""
     rows = _slide(problem, state)
     projected = _project(problem, state, rows)
     residual = projected[2] - problem.observed
     weights = _robust_weights(problem, residual, robust)
-    schur, eliminated, _ = (normal := _normal(problem, state, rows, projected, weights, boxed=False)).schur()
+    schur, eliminated, _ = (normal := _normal(problem, state, rows, projected, weights)).schur()
     covariance = np.linalg.inv(schur)
     last = eliminated[:, -1]
     unit = np.zeros((normal.ll.shape[1], 1))

@@ -1,0 +1,244 @@
+"""One or several photos of one person in; a head with its texture, cameras and uncertainty out."""
+
+from __future__ import annotations
+
+import base64
+import html
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from crimeface_lib.core.arrays import check_image
+from crimeface_lib.core.errors import InputError
+from crimeface_lib.core.results import Result
+from crimeface_lib.faces import choose_face, detect_faces, find_landmarks, load_image
+from crimeface_lib.reconstruction.camera import Camera
+from crimeface_lib.reconstruction.fit import Fit, View, fit_landmarks
+from crimeface_lib.reconstruction.mesh import Mesh, png_bytes
+from crimeface_lib.reconstruction.morphable import MorphableModel, load_morphable_model
+from crimeface_lib.reconstruction.shade import render, uncertainty_limits
+from crimeface_lib.reconstruction.texture import Texture, bake_texture
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+#: Standard deviation of the model's own landmarks against an annotator's, in distances between the eyes.
+_MODEL_SD = 0.02
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class Reconstruction(Result):
+    """A face in 3D, and what is known about it.
+
+    Parameters
+    ----------
+    model : the face model used; its ``licence`` goes where the mesh goes.
+    fit : coefficients, residuals and posterior.
+    cameras : one for each photo, mm as in ``mesh``.
+    baked : the texture, and which of it was seen.
+    scale : factor from the model's millimetres to those of ``mesh``; 1 unless a length was given.
+    sentences : which face of each photo was used, for the report.
+    warnings : what the reader must know.
+    """
+
+    model: MorphableModel = field(repr=False)
+    fit: Fit
+    cameras: tuple[Camera, ...] = field(repr=False)
+    baked: Texture = field(repr=False)
+    scale: float
+    sentences: tuple[str, ...]
+    warnings: tuple[str, ...]
+
+    @property
+    def texture(self) -> np.ndarray:
+        """(S, S, 3) uint8 RGB, first row on top."""
+        return self.baked.image
+
+    @property
+    def vertex_sd(self) -> np.ndarray:
+        """(V,) float64, mm along the normal, pose and scale removed."""
+        return self.fit.vertex_sd * self.scale
+
+    @property
+    def uncertainty_limits(self) -> tuple[float, float]:
+        """Ends of the colour scale of ``render(what="uncertainty")``, mm, set by the face."""
+        start, stop = self.model.regions["face"]
+        return uncertainty_limits(self.vertex_sd[start:stop])
+
+    def mesh(self, expression: bool | int = False) -> Mesh:
+        """Return the head, neutral or with the expression of a photo (True is the first)."""
+        model = self.model
+        vertices = model.decode(self.fit.identity, self._expression(expression)) * self.scale
+        return Mesh(
+            vertices=vertices, triangles=model.triangles, uv=model.uv, triangles_uv=model.triangles_uv,
+            texture=self.texture, vertex_sd=self.vertex_sd, about=self._about(),
+        )  # fmt: skip
+
+    def _expression(self, expression: bool | int) -> np.ndarray | None:
+        if expression is False:
+            return None
+        index = 0 if expression is True else expression
+        if not 0 <= index < len(self.fit.expressions):
+            raise InputError(f"expression: got {index}, expected False, True or 0…{len(self.fit.expressions) - 1}")
+        row: np.ndarray = self.fit.expressions[index]
+        return row
+
+    def _about(self) -> dict[str, str]:
+        photos = len(self.cameras)
+        return {
+            "title": "3D face reconstruction, an estimate and not a measurement",
+            "generator": "crimeface",
+            "face_model": f"{self.model.name} {self.model.version}",
+            "face_model_source": self.model.source,
+            "face_model_licence": self.model.licence,
+            "photos": str(photos),
+            "texture_observed": f"{self.baked.observed_fraction:.0%}; the rest is mirrored or filled in",
+            "scale": "metric scale unknown" if self.scale == 1.0 else f"scaled by {self.scale:.4f} to a length given",
+            "axes": "x right of the picture, y up, z out of the face",
+        }
+
+    def look(
+        self, view: str | tuple[float, float] = "frontal", *, size: int = 512, expression: bool | int = True
+    ) -> Camera:
+        """Return a camera for a standard view of the head down to the neck; see ``Camera.look``."""
+        vertices = self.mesh(expression).vertices
+        chin = self.model.landmarks(vertices)[8, 1]
+        return Camera.look(view, vertices[vertices[:, 1] > chin - 50.0], size=size)
+
+    def render(
+        self,
+        camera: Camera | str | None = None,
+        size: int = 512,
+        *,
+        what: str = "texture",
+        expression: bool | int = True,
+        limits: tuple[float, float] | None = None,
+    ) -> np.ndarray:
+        """Return a (size, size, 3) uint8 picture; with a Camera, of the camera's own size.
+
+        Parameters
+        ----------
+        camera : a Camera, the name of a view ("frontal", "three-quarter", "profile", ...), None for frontal.
+        what : "texture", "shape" or "uncertainty".
+        expression : as in ``mesh``; the first photo's by default, since the texture was taken with it.
+        limits : mm at the ends of the colour scale; ``uncertainty_limits`` by default.
+        """
+        mesh = self.mesh(expression)
+        if not isinstance(camera, Camera):
+            camera = self.look(camera or "frontal", size=size, expression=expression)
+        return render(mesh, camera, what=what, observed=self.baked.observed, limits=limits or self.uncertainty_limits)
+
+    def export(self, path: str | Path, *, expression: bool | int = False) -> tuple[Path, ...]:
+        """Write the head as .glb (metres), .obj with .mtl and .png, .ply or .npz (mm); return the files."""
+        return self.mesh(expression).export(path)
+
+    def viewer_arrays(self, *, expression: bool | int = True) -> dict[str, np.ndarray]:
+        """Return what a WebGL viewer takes, one UV a vertex: ``vertices`` (N, 3) float32 mm, ``triangles`` (T, 3)
+        uint32, ``uv`` (N, 2) float32 (origin bottom left), ``texture`` (S, S, 3) uint8, ``vertex_sd`` (N,) float32."""
+        mesh = self.mesh(expression)
+        triangles, old, uv = mesh.unrolled()
+        return {
+            "vertices": mesh.vertices[old].astype(np.float32), "triangles": triangles, "uv": uv.astype(np.float32),
+            "texture": self.texture, "vertex_sd": self.vertex_sd[old].astype(np.float32),
+        }  # fmt: skip
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return coefficients, cameras' figures, provenance and warnings as JSON can hold them; no geometry."""
+        return {
+            **self._about(), "fit": self.fit.to_dict(), "views": self.fit.to_frame().to_dict(orient="records"),
+            "sentences": list(self.sentences), "warnings": list(self.warnings),
+        }  # fmt: skip
+
+    def to_frame(self) -> pd.DataFrame:
+        """Return one row a photo."""
+        return self.fit.to_frame()
+
+    def _repr_html_(self) -> str:
+        pictures = "".join(
+            f'<img alt="{view} view" width="220" src="data:image/png;base64,'
+            f'{base64.b64encode(png_bytes(self.render(view, 320))).decode()}"/>'
+            for view in ("frontal", "three-quarter", "profile")
+        )
+        notes = "".join(f"<li>{html.escape(text)}</li>" for text in (*self.sentences, *self.warnings))
+        return f"<div>{pictures}</div><ul>{notes}</ul>{self.to_frame().round(2).to_html(index=False, border=0)}"
+
+
+def reconstruct(
+    images: Any,
+    *,
+    model: str | MorphableModel = "auto",
+    which: str | int = "largest",
+    detector: str = "dlib",
+    landmarker: str = "dlib68",
+    shared_expression: bool = False,
+    interpupillary_mm: float | None = None,
+    texture_size: int = 512,
+) -> Reconstruction:
+    """Reconstruct a face in 3D from one or several photos of the same person.
+
+    Parameters
+    ----------
+    images : a photo or a sequence of photos: path, bytes, file object or (H, W, 3) uint8 RGB.
+    model : "auto", the name of an installed face model, or a MorphableModel.
+    which : which face of each photo, as ``faces.choose_face`` takes it.
+    shared_expression : the photos show one expression (frames of a moment).
+    interpupillary_mm : the person's distance between the pupils, where it is known; fixes the scale.
+    texture_size : texels along a side, 64 to 2048.
+
+    Raises
+    ------
+    NoFaceError : a photo shows no face. ImageError, ShapeError : not a photo.
+    InputError : no photo, or an option out of range.
+    """
+    photos = [_photo(image) for image in _several(images)]
+    if not photos:
+        raise InputError("images: got none, expected at least one photo")
+    if not 64 <= texture_size <= 2048:
+        raise InputError(f"texture_size: got {texture_size}, expected 64 to 2048")
+    if interpupillary_mm is not None and not 30 <= interpupillary_mm <= 90:
+        raise InputError(f"interpupillary_mm: got {interpupillary_mm:g}, expected 30 to 90 mm")
+    loaded = load_morphable_model(model) if isinstance(model, str) else model
+    views, sentences = [], []
+    for number, photo in enumerate(photos, 1):
+        choice = choose_face(detect_faces(photo, detector=detector), which=which, size=photo.shape[:2])
+        landmarks = find_landmarks(photo, choice.face, landmarker=landmarker)
+        sd = np.hypot(landmarks.sd, _MODEL_SD * landmarks.interocular)
+        # landmarks count from the centre of the first pixel, cameras from its corner
+        views.append(View(landmarks.points + 0.5, photo.shape[:2], sd))
+        sentences.append(choice.sentence if len(photos) == 1 else f"Photo {number}: {choice.sentence}")
+    fit = fit_landmarks(loaded, views, shared_expression=shared_expression)
+    shapes = [loaded.decode(fit.identity, expression) for expression in fit.expressions]
+    baked = bake_texture(loaded, shapes, photos, list(fit.cameras), size=texture_size)
+    scale = _scale(loaded, fit, interpupillary_mm)
+    cameras = tuple(
+        Camera(camera.rotation, camera.translation * scale, camera.focal, camera.principal, camera.size)
+        for camera in fit.cameras
+    )
+    warnings = list(fit.warnings)
+    if interpupillary_mm is None:
+        warnings.append(
+            "Metric scale unknown: a photo doesn't tell a large head far away from a small one nearby; "
+            f"millimetres are those of the model's average head (± {fit.scale_sd:.1%} by its prior)."
+        )
+    return Reconstruction(loaded, fit, cameras, baked, scale, tuple(sentences), tuple(warnings))
+
+
+def _several(images: Any) -> Sequence[Any]:
+    """Return a list of photos whether one was given or several."""
+    return list(images) if isinstance(images, list | tuple) else [images]
+
+
+def _photo(image: Any) -> np.ndarray:
+    return check_image(image) if isinstance(image, np.ndarray) else load_image(image)
+
+
+def _scale(model: MorphableModel, fit: Fit, interpupillary_mm: float | None) -> float:
+    """Return the factor that puts the pupils, midway between the eyes' corners, as far apart as given."""
+    if interpupillary_mm is None:
+        return 1.0
+    points = model.landmarks(model.decode(fit.identity))
+    right, left = points[[36, 39]].mean(0), points[[42, 45]].mean(0)
+    return float(interpupillary_mm / np.linalg.norm(left - right))
