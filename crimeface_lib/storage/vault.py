@@ -156,6 +156,17 @@ class Vault:
         """
         return self._unlock(self._name(id))[1]
 
+    def verify(self, id: str) -> StoredObject:
+        """Read an object through, keeping nothing, and return what it is.
+
+        Raises
+        ------
+        NotFoundError, IntegrityError : as for ``read``.
+        """
+        for _ in self._chunks(id):
+            pass
+        return self.describe(id)
+
     def exists(self, id: str) -> bool:
         """Return whether the object can be read: it was stored and not shredded."""
         name = self._name(id)

@@ -1,0 +1,292 @@
+"""The evidence store: originals, derivatives, holds, erasure, and one event per use."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import subprocess
+import sys
+from collections.abc import Callable
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from crimeface_lib.core.errors import InputError, IntegrityError, NotFoundError, RefusedError
+from crimeface_lib.evidence import EvidenceItem, EvidenceStore
+from crimeface_lib.storage import KeyRing, TinyDocuments, Vault
+
+ADA = {"actor": "ada", "purpose": "research"}
+BEN = {"actor": "ben", "purpose": "review"}
+
+
+def add(store: EvidenceStore, content: bytes = b"a photo", **more: object) -> EvidenceItem:
+    return store.add(content, **ADA | {"kind": "photo"} | more)  # type: ignore[arg-type]
+
+
+def events(store: EvidenceStore, id: str | None = None) -> list[str]:
+    return [event["event"] for event in store.custody(id).events]
+
+
+def test_an_original_is_stored_once_by_its_content(store: EvidenceStore, tmp_path: Path) -> None:
+    item = add(store, name="AB/1", case="C-7")
+    assert item.sha256 == hashlib.sha256(b"a photo").hexdigest()
+    assert item.sha512 == hashlib.sha512(b"a photo").hexdigest()
+    assert (item.size, item.kind, item.name, item.case) == (7, "photo", "AB/1", "C-7")
+    assert item.added == datetime(2026, 1, 1, tzinfo=UTC)
+    assert add(store, name="other", case="C-7") == item
+    other_case = add(store, case="C-8")
+    assert other_case.id != item.id
+    assert len(list((tmp_path / "evidence").rglob("*.enc"))) == 1
+    assert [i.id for i in store.list()] == [item.id, other_case.id]
+    assert list(store.list(case="C-7")) == [item] == list(store.list(case="C-7", kind="photo"))
+    assert len(store.list(kind="mesh")) == 0
+    assert store.item(item.id) == item
+    frame = store.list().to_frame()
+    assert list(frame.case) == ["C-7", "C-8"]
+    assert "AB/1" in store.list()._repr_html_()
+    with pytest.raises(RefusedError, match="items don't change"):
+        add(store, kind="map", case="C-7")
+
+
+def test_a_derivative_names_its_parents(store: EvidenceStore) -> None:
+    photo, second = add(store), add(store, b"another")
+    for parents in ((), []):
+        with pytest.raises(RefusedError, match="without a parent"):
+            add(store, b"a mesh", kind="mesh", tool="fit 1.0", parents=parents)
+    with pytest.raises(RefusedError, match="without a parent"):
+        add(store, b"a mesh", kind="derivative")
+    with pytest.raises(NotFoundError, match="add the parent first"):
+        add(store, b"a mesh", kind="mesh", parents=["0" * 64])
+    mesh = add(store, b"a mesh", kind="mesh", tool="fit 1.0", parents=[photo.sha256])
+    both = add(store, b"a pair", kind="mesh", tool="fit 1.0", parents=[photo.id, second.id])
+    assert mesh.parents == (photo.id,)
+    assert both.parents == (photo.id, second.id)
+    assert events(store) == ["collection", "collection", "derivation", "combination"]
+    assert len(store.list()) == 4
+
+
+def test_each_use_writes_exactly_one_event(store: EvidenceStore, tmp_path: Path) -> None:
+    item = add(store)
+    uses: list[tuple[str, Callable[[], object]]] = [
+        ("collection", lambda: add(store, b"second")),
+        ("collection", lambda: add(store)),
+        ("derivation", lambda: add(store, b"mesh", parents=[item.id])),
+        ("consultation", lambda: store.get(item.id, **ADA)),
+        ("disclosure", lambda: store.disclose(item.id, **ADA, recipient="the court")),
+        ("disclosure", lambda: store.export(tmp_path / "bag", **ADA)),
+        ("hold", lambda: store.hold(item.id, **ADA)),
+        ("refusal", lambda: pytest.raises(RefusedError, store.delete, item.id, **BEN)),  # noqa: RUF061
+        ("refusal", lambda: pytest.raises(RefusedError, store.release, item.id, actor=" ADA ", purpose="x")),  # noqa: RUF061
+        ("release", lambda: store.release(item.id, **BEN)),
+        ("erasure", lambda: store.delete(item.id, **ADA)),
+    ]
+    for expected, use in uses:
+        before = len(store.custody())
+        use()
+        assert events(store)[before:] == [expected]
+    for event in store.custody().events:
+        assert event["actor"]
+        assert event["purpose"]
+        assert event["at"].endswith("Z")
+    before = len(store.custody())
+    store.list()
+    store.checkpoint()
+    store.verify()
+    assert len(store.custody()) == before
+
+
+def test_custody_is_a_table_in_order(store: EvidenceStore) -> None:
+    item = add(store)
+    add(store, b"other")
+    assert store.get(item.id, **BEN) == b"a photo"
+    frame = store.custody(item.id).to_frame()
+    assert list(frame.columns) == ["index", "time", "event", "actor", "purpose", "item"]
+    assert list(frame["index"]) == [0, 2]
+    assert list(frame.event) == ["collection", "consultation"]
+    assert list(frame.actor) == ["ada", "ben"]
+    assert isinstance(frame["time"].dtype, pd.DatetimeTZDtype)
+    assert set(frame["item"]) == {item.id}
+
+
+@pytest.mark.parametrize("missing", ["actor", "purpose"])
+def test_who_and_why_are_asked_for(store: EvidenceStore, tmp_path: Path, missing: str) -> None:
+    item = add(store)
+    said = ADA | {missing: "  "}
+    for call in (
+        lambda: store.add(b"x", **said, kind="photo"),
+        lambda: store.get(item.id, **said),
+        lambda: store.disclose(item.id, **said, recipient="x"),
+        lambda: store.hold(item.id, **said),
+        lambda: store.release(item.id, **said),
+        lambda: store.delete(item.id, **said),
+        lambda: store.export(tmp_path / "bag", **said),
+    ):
+        with pytest.raises(InputError, match=missing):
+            call()
+    assert events(store) == ["collection"]
+
+
+def test_a_hold_wins_and_another_person_releases_it(store: EvidenceStore) -> None:
+    item = add(store)
+    store.hold(item.id, **ADA)
+    store.hold(item.id, **BEN)
+    assert store.holders(item.id) == ("ada", "ben")
+    with pytest.raises(RefusedError, match="held by ada, ben"):
+        store.delete(item.id, actor="cy", purpose="retention ended")
+    with pytest.raises(RefusedError, match="another person"):
+        store.release(item.id, **BEN)
+    assert store.get(item.id, **ADA) == b"a photo"
+    store.release(item.id, actor="cy", purpose="case closed")
+    with pytest.raises(InputError, match="nobody holds"):
+        store.release(item.id, actor="cy", purpose="case closed")
+    store.delete(item.id, actor="cy", purpose="retention ended")
+    assert store.holders(item.id) == ()
+
+
+def test_an_erasure_leaves_nothing_of_what_was_erased(store: EvidenceStore, tmp_path: Path) -> None:
+    content = b"a canary that sings of nobody"
+    item = add(store, content, name="AB/1-canary", case="OP-CANARY")
+    kept = add(store, b"kept")
+    held = store.checkpoint()
+    with pytest.raises(InputError, match="repeats what is to be erased"):
+        store.delete(item.id, actor="ada", purpose="erase ab/1-CANARY")
+    store.delete(item.id, actor="ada", purpose="retention ended")
+    on_disk = b"".join(
+        path.name.encode() + path.read_bytes() for path in (tmp_path / "evidence").rglob("*") if path.is_file()
+    )
+    for trace in (content, b"AB/1-canary", b"OP-CANARY", item.sha256.encode(), item.sha512.encode()):
+        assert trace not in on_disk
+    assert item.id.encode() in on_disk  # the tombstone
+    for call in (lambda: store.get(item.id, **ADA), lambda: store.item(item.id)):
+        with pytest.raises(NotFoundError, match="was erased"):
+            call()
+    assert events(store, item.id) == ["collection", "erasure"]
+    report = store.verify(held)
+    assert (report.items, report.erased, report.unrecorded) == (1, 1, 0)
+    assert store.get(kept.id, **ADA) == b"kept"
+    assert add(store, content, case="OP-CANARY").id != item.id
+
+
+def test_content_that_another_case_has_stays(store: EvidenceStore) -> None:
+    one, two = add(store, case="1"), add(store, case="2")
+    store.delete(one.id, **ADA)
+    assert store.get(two.id, **ADA) == b"a photo"
+    store.delete(two.id, **ADA)
+    assert store.verify().items == 0
+
+
+def test_a_missing_item_is_said(store: EvidenceStore) -> None:
+    for call in (store.get, store.hold, store.release, store.delete):
+        with pytest.raises(NotFoundError, match="no item 'x'"):
+            call("x", **ADA)
+    assert events(store) == []
+
+
+def test_verify_compares_records_contents_and_ledger(store: EvidenceStore, tmp_path: Path) -> None:
+    item = add(store, name="AB/1")
+    gone = add(store, b"gone")
+    held = store.checkpoint()
+    path = tmp_path / "evidence" / "records.json"
+    sound = path.read_bytes()
+    assert store.verify(held).items == 2
+
+    path.write_bytes(sound.replace(b"AB/1", b"AB/2"))
+    with pytest.raises(IntegrityError, match=f"the record of item {item.id} is not the one that entry 0"):
+        store.verify()
+    path.write_bytes(sound)
+    documents = TinyDocuments.open(path)
+    documents.delete("item", 2)
+    with pytest.raises(IntegrityError, match=f"the record of item {gone.id} is gone"):
+        store.verify()
+    documents.insert("item", {"item": "x", "state": "live", "record": {"sha256": item.sha256}, "salt": ""})
+    with pytest.raises(IntegrityError, match="never came in"):
+        store.verify()
+    path.write_bytes(sound)
+    store.delete(gone.id, **ADA)
+    path.write_bytes(sound)
+    with pytest.raises(IntegrityError, match="was erased, and its record is back"):
+        store.verify()
+
+
+def test_verify_reads_the_contents_through(store: EvidenceStore, tmp_path: Path) -> None:
+    item = add(store)
+    [encrypted] = (tmp_path / "evidence").rglob("*.enc")
+    encrypted.chmod(0o600)
+    encrypted.write_bytes(encrypted.read_bytes()[:-1] + b"\0")
+    assert store.verify(contents=False).items == 1
+    with pytest.raises(IntegrityError, match="not what was stored"):
+        store.verify()
+    with pytest.raises(IntegrityError, match="not what was stored"):
+        store.get(item.id, **ADA)
+    Vault.open(tmp_path / "evidence" / "vault", keys=KeyRing.open(tmp_path / "keys.json")).shred(item.sha256)
+    with pytest.raises(IntegrityError, match="gone without an erasure"):
+        store.verify(contents=False)
+
+
+def test_a_failed_intake_leaves_nothing(store: EvidenceStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(FileNotFoundError):
+        store.add(Path("nowhere"), **ADA, kind="photo")
+
+    def full(*args: object, **kwargs: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr("crimeface_lib.storage.ledger.Ledger.append", full)
+        with pytest.raises(OSError, match="No space"):
+            add(store)
+    assert events(store) == []
+    report = store.verify()
+    assert (report.items, report.unrecorded) == (0, 0)
+
+
+DIE = """
+import os, sys
+from pathlib import Path
+from crimeface_lib.evidence import EvidenceStore
+from crimeface_lib.storage import KeyRing
+folder, verb, nth = Path(sys.argv[1]), sys.argv[2], int(sys.argv[3])
+store = EvidenceStore.open(folder / "evidence", keys=KeyRing.open(folder / "keys.json"))
+real, calls = os.fsync, 0
+def die(handle):
+    global calls
+    calls += 1
+    if calls == nth: os._exit(9)
+    return real(handle)
+os.fsync = die
+if verb == "add": store.add(b"new", actor="ada", purpose="x", kind="photo")
+else: store.delete(store.list()[0].id, actor="ada", purpose="x")
+"""
+
+
+@pytest.mark.parametrize("verb", ["add", "delete"])
+def test_after_death_at_any_boundary_the_store_is_before_or_after(
+    open_store: Callable[[], EvidenceStore], tmp_path: Path, verb: str
+) -> None:
+    nth, deaths = 1, 0
+    while True:
+        store = open_store()
+        for item in store.list():
+            store.delete(item.id, **ADA)
+        add(store, b"old")
+        before = len(store.custody())
+        died = subprocess.run([sys.executable, "-c", DIE, str(tmp_path), verb, str(nth)]).returncode == 9
+        store = open_store()
+        report = store.verify()
+        assert report.unrecorded == 0
+        written = events(store)[before:]
+        if verb == "add":
+            assert (report.items, written) in [(1, []), (2, ["collection"])]
+        else:
+            assert (report.items, written) in [(1, []), (0, ["erasure"])]
+        if not died:
+            break
+        nth, deaths = nth + 1, deaths + 1
+    assert deaths > 8
+
+
+def test_records_hold_json_only(store: EvidenceStore, tmp_path: Path) -> None:
+    item = add(store)
+    assert json.loads(json.dumps(item.to_dict()))["sha256"] == item.sha256
+    assert json.loads(json.dumps(store.verify(store.checkpoint()).to_dict()))["items"] == 1
