@@ -241,49 +241,56 @@ def test_a_failed_intake_leaves_nothing(store: EvidenceStore, monkeypatch: pytes
     assert (report.items, report.unrecorded) == (0, 0)
 
 
-DIE = """
+DIE_AT_EACH_BOUNDARY = """
 import os, sys
 from pathlib import Path
 from crimeface_lib.evidence import EvidenceStore
 from crimeface_lib.storage import KeyRing
-folder, verb, nth = Path(sys.argv[1]), sys.argv[2], int(sys.argv[3])
-store = EvidenceStore.open(folder / "evidence", keys=KeyRing.open(folder / "keys.json"))
-real, calls = os.fsync, 0
-def die(handle):
-    global calls
-    calls += 1
-    if calls == nth: os._exit(9)
-    return real(handle)
-os.fsync = die
-if verb == "add": store.add(b"new", actor="ada", purpose="x", kind="photo")
-else: store.delete(store.list()[0].id, actor="ada", purpose="x")
+
+folder, verb = Path(sys.argv[1]), sys.argv[2]
+keys = KeyRing.open(folder / "keys.json")
+ada = {"actor": "ada", "purpose": "x"}
+open_store = lambda: EvidenceStore.open(folder / "evidence", keys=keys)
+
+def die_at(nth):
+    store, left, fsync = open_store(), [nth], os.fsync
+    def count(handle):
+        left[0] -= 1
+        if not left[0]:
+            os._exit(9)
+        fsync(handle)
+    os.fsync = count
+    if verb == "add":
+        store.add(b"new", **ada, kind="photo")
+    else:
+        store.delete(store.list()[0].id, **ada)
+    os._exit(0)
+
+nth, died = 1, True
+while died:
+    store = open_store()
+    for item in store.list():
+        store.delete(item.id, **ada)
+    store.add(b"old", **ada, kind="photo")
+    before = len(store.custody())
+    if not (child := os.fork()):
+        die_at(nth)
+    died = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 9
+    store = open_store()
+    report = store.verify()
+    state = report.items, [event["event"] for event in store.custody().events[before:]]
+    assert state in [(1, []), (2, ["collection"]) if verb == "add" else (0, ["erasure"])], (nth, state)
+    assert report.unrecorded == 0, nth
+    nth += died
+print(nth - 1)
 """
 
 
 @pytest.mark.parametrize("verb", ["add", "delete"])
-def test_after_death_at_any_boundary_the_store_is_before_or_after(
-    open_store: Callable[[], EvidenceStore], tmp_path: Path, verb: str
-) -> None:
-    nth, deaths = 1, 0
-    while True:
-        store = open_store()
-        for item in store.list():
-            store.delete(item.id, **ADA)
-        add(store, b"old")
-        before = len(store.custody())
-        died = subprocess.run([sys.executable, "-c", DIE, str(tmp_path), verb, str(nth)]).returncode == 9
-        store = open_store()
-        report = store.verify()
-        assert report.unrecorded == 0
-        written = events(store)[before:]
-        if verb == "add":
-            assert (report.items, written) in [(1, []), (2, ["collection"])]
-        else:
-            assert (report.items, written) in [(1, []), (0, ["erasure"])]
-        if not died:
-            break
-        nth, deaths = nth + 1, deaths + 1
-    assert deaths > 8
+def test_after_death_at_any_boundary_the_store_is_before_or_after(tmp_path: Path, verb: str) -> None:
+    command = [sys.executable, "-c", DIE_AT_EACH_BOUNDARY, str(tmp_path), verb]
+    deaths = subprocess.run(command, check=True, capture_output=True, text=True).stdout
+    assert int(deaths) > 8
 
 
 def test_records_hold_json_only(store: EvidenceStore, tmp_path: Path) -> None:
