@@ -1,7 +1,6 @@
 """Crime by place and time: ingest, grids, summaries, hotspots, series, place forecasts. Places, never persons."""
 
 from crimeface_lib.crime._models import MODEL_VERSION
-from crimeface_lib.crime._models import MODEL_VERSION
 from crimeface_lib.crime.disclosure import Suppressed, suppress
 from crimeface_lib.crime.events import (
     OGL_ATTRIBUTION,
@@ -21,7 +20,6 @@ from crimeface_lib.crime.timeseries import MonthlySeries, SeasonalProfile, month
 
 __all__ = [
     "MODEL_VERSION",
-    "MODEL_VERSION",
     "OGL_ATTRIBUTION",
     "POLICE_DISCOVERED",
     "SYNTHETIC_ATTRIBUTION",
@@ -36,7 +34,6 @@ __all__ = [
     "SeasonalProfile",
     "Summary",
     "Suppressed",
-    "check_source",
     "check_source",
     "cross_table",
     "evaluate_places",

@@ -21,8 +21,6 @@ Dates: TypeAlias = Any  # datetime64[s] arrays: numpy's stubs don't know their a
 YEAR = 365.25
 #: Of all place models; model cards and DPIAs name it.
 MODEL_VERSION = "1"
-#: Of all place models; model cards and DPIAs name it.
-MODEL_VERSION = "1"
 BANDWIDTH = 300.0  # metres
 _RECENT = 91.0  # days
 _HISTORY_YEARS = 5.0

@@ -261,8 +261,8 @@ class Events(Result):
         shares = {"share": "{:.1%}".format}
         table = self.to_frame().to_html(index=False, border=0, classes="cf-table", formatters=shares)
         return (
-            f"<p><b>{len(self):,} events</b>, {span}, {len(self.completeness)} force(s), {len(self.quality.gaps)} months "
-            f"missing.</p>{table}<p><small>{self.attribution}</small></p>"
+            f"<p><b>{len(self):,} events</b>, {span}, {len(self.completeness)} force(s), "
+            f"{len(self.quality.gaps)} months missing.</p>{table}<p><small>{self.attribution}</small></p>"
         )
 
 

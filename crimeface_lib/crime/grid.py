@@ -168,7 +168,7 @@ def make_grid(area: Any, *, cell: float = 250.0, crs: str | None = None, max_cel
     if crs is None or not CRS(crs).is_projected:
         raise InputError(f"crs: got {crs}, expected a projected CRS in metres; use to_crs(...) or crs='EPSG:27700'")
     column0, row0 = (int(np.floor(v / cell)) - pad for v in bounds[:2])
-    column1, row1 = (int(np.floor(v / cell)) + pad for v in bounds[2:])
+    column1, row1 = (int(np.floor(v / cell)) + 1 if pad else int(np.ceil(v / cell)) - 1 for v in bounds[2:])
     shape = (row1 - row0 + 1, column1 - column0 + 1)
     if shape[0] * shape[1] > max_cells:
         fits = cell * float(np.sqrt(shape[0] * shape[1] / max_cells))

@@ -59,8 +59,8 @@ class Density(Result):
 def kde(events: Events, grid: Grid, *, bandwidth: float, edge: bool = True) -> Density:
     """Gaussian kernel density at the cell centres, binned and separable.
 
-    Events are binned to at most a quarter of the bandwidth and the bin's own spread is taken off the kernel's
-    variance (Sheppard), so the surface agrees with the exact sum to well under 1 %.
+    Each event is shared among the four nearest bins of at most a fifth of the bandwidth, and the spread this adds is
+    taken off the kernel's variance, so the surface agrees with the exact sum to within 1 % of its peak.
 
     Parameters
     ----------
@@ -84,27 +84,35 @@ def gaussian_surface(
     """Return (C,) weight per m² at the cell centres, and the (N,) weights after edge correction."""
     if not (np.isfinite(bandwidth) and bandwidth > 0):
         raise InputError(f"bandwidth: got {bandwidth}, expected metres above 0")
-    split = int(np.ceil(grid.cell * 4 / bandwidth)) // 2 * 2 + 1  # odd, so that a bin sits on each cell centre
+    split = int(np.ceil(grid.cell * 5 / bandwidth)) // 2 * 2 + 1  # odd, so that a bin sits on each cell centre
     bin_ = grid.cell / split
-    shape = (grid.shape[0] * split, grid.shape[1] * split)
+    shape = (grid.shape[0] * split + 2, grid.shape[1] * split + 2)  # a rim of one bin takes the spill of the sharing
     if shape[0] * shape[1] > _MAX_BINS:
         raise InputError(
             f"bandwidth: {bandwidth:g} m over this area needs {shape[0] * shape[1]:,} bins, "
             f"expected at most {_MAX_BINS:,}; use a wider bandwidth or a smaller area"
         )
-    sd = np.sqrt(bandwidth**2 - bin_**2 / 12) / bin_
-    column, row = np.minimum(np.floor((xy - grid.origin) / bin_).astype(np.int64), (shape[1] - 1, shape[0] - 1)).T
+    sd = np.sqrt(bandwidth**2 - bin_**2 / 6) / bin_
+    place = (xy - grid.origin) / bin_ + 0.5  # in bins, counted from the centre of the rim's corner bin
     if edge:
-        mass = _smooth(np.kron(grid.inside, np.ones((split, split))).astype(np.float64), sd)
+        mass = _smooth(np.pad(np.kron(grid.inside, np.ones((split, split))), 1), sd)
+        column, row = np.round(place).astype(np.int64).T
         weights = weights / mass[row, column]
-    binned = (
-        np.bincount(row * shape[1] + column, weights=weights, minlength=shape[0] * shape[1])
-        .reshape(shape)
-        .astype(np.float64)
-    )
-    smooth = _smooth(binned, sd)
-    half = split // 2
+    smooth = _smooth(_share_out(place, weights, shape), sd)
+    half = split // 2 + 1
     return smooth[grid.row * split + half, grid.column * split + half] / bin_**2, weights
+
+
+def _share_out(place: FloatArray, weights: FloatArray, shape: tuple[int, int]) -> FloatArray:
+    """Share each weight among the four bins around its place, in proportion to nearness (linear binning)."""
+    low = np.floor(place).astype(np.int64)
+    part = place - low
+    image = np.zeros(shape[0] * shape[1])
+    for dx, dy in ((0, 0), (1, 0), (0, 1), (1, 1)):
+        share = (part[:, 0] if dx else 1 - part[:, 0]) * (part[:, 1] if dy else 1 - part[:, 1])
+        number = (low[:, 1] + dy) * shape[1] + low[:, 0] + dx
+        image += np.bincount(number, weights=weights * share, minlength=len(image))
+    return image.reshape(shape)
 
 
 def _smooth(image: FloatArray, sd: float) -> FloatArray:

@@ -1,0 +1,230 @@
+"""Reading police.uk files: the facts of the real ones, and every fault we could think of."""
+
+from __future__ import annotations
+
+import zipfile
+from collections.abc import Callable
+from datetime import UTC, datetime
+from pathlib import Path
+
+import numpy as np
+import pytest
+from shapely.geometry import box
+
+from crimeface_lib.core.errors import InputError, RefusedError, SchemaError
+from crimeface_lib.crime import OGL_ATTRIBUTION, SYNTHETIC_ATTRIBUTION, Events, check_source, read_events
+from crimeface_lib.crime._street import STREET_COLUMNS
+from crimeface_lib.crime.events import ASB, COLUMNS
+
+Write = Callable[..., Path]
+Row = Callable[..., str]
+HEADER = ",".join(STREET_COLUMNS)
+
+
+@pytest.fixture(scope="session")
+def merseyside(data_root: Path) -> Events:
+    return read_events(data_root / "crime/uk/merseyside-2018-01_2021-09.zip")
+
+
+def test_facts_of_merseyside(merseyside: Events) -> None:
+    quality = merseyside.quality
+    assert quality.rows_read == quality.rows == 627_122
+    assert quality.files == 44
+    assert round(quality.missing_id / quality.rows, 3) == 0.204
+    assert quality.missing_id == (merseyside.frame["type"] == ASB).sum()
+    assert quality.missing_id_not_asb == 0
+    assert quality.missing_location == quality.missing_lsoa == quality.outside == 0
+    assert quality.duplicates_dropped == quality.repeated_ids == 0
+    assert quality.gaps == ("Merseyside Police 2019-07",)
+    assert len(merseyside.months) == 45
+    assert round(quality.shared_point / quality.rows, 2) == 0.76
+    assert quality.points_many_lsoa == 18
+    assert merseyside.attribution == OGL_ATTRIBUTION
+
+
+def test_projection_of_merseyside_is_the_national_grid(merseyside: Events) -> None:
+    from pyproj import Transformer
+
+    rows = merseyside.frame.iloc[::50_000]
+    xy = Transformer.from_crs("EPSG:4326", "EPSG:27700", always_xy=True).transform(rows.longitude, rows.latitude)
+    np.testing.assert_allclose([rows.geometry.x, rows.geometry.y], xy, atol=1e-6)
+
+
+def test_facts_of_london(data_root: Path) -> None:
+    events = read_events(data_root / "crime/uk/city-of-london-2018-01_2021-09.zip", force="city-of-london")
+    assert (events.quality.rows_read, events.quality.duplicates_dropped) == (28_761, 5)
+    assert events.quality.missing_location == 2_191
+    assert events.quality.outside == 7
+    located = events.frame.geometry.notna().sum()
+    assert located == events.quality.rows - 2_191 - 7
+
+
+def test_folder_zip_and_file_agree(write_street: Write, street_row: Row, tmp_path: Path) -> None:
+    write_street(street_row(1), street_row(2))
+    folder = write_street(street_row(3, month="2023-02"), month="2023-02")
+    for name in (
+        "2023-02-demo-constabulary-outcomes.csv",
+        "2023-02-demo-constabulary-stop-and-search.csv",
+        "notes.csv",
+    ):
+        (folder / "2023-02" / name).write_text("Name,Date of birth\n")
+    archive = tmp_path / "all.zip"
+    with zipfile.ZipFile(archive, "w") as file:
+        for path in sorted(folder.rglob("*.csv")):
+            file.write(path, path.relative_to(folder))
+    one, other = read_events(folder), read_events(archive)
+    assert one.frame.drop(columns="time").equals(other.frame.drop(columns="time"))
+    assert one.quality == other.quality
+    assert one.quality.files_skipped == {"outcomes": 1, "stop-and-search": 1, "other": 1}
+    assert list(one.frame.columns) == list(COLUMNS)
+    assert len(read_events(folder / "2023-01" / "2023-01-demo-constabulary-street.csv")) == 2
+    assert one.attribution == SYNTHETIC_ATTRIBUTION
+    assert check_source(archive) == 2
+
+
+def test_column_order_and_byte_order_mark(write_street: Write, street_row: Row) -> None:
+    folder = write_street(street_row(1), street_row(2))
+    plain = read_events(folder).frame
+    file = next(folder.rglob("*.csv"))
+    turned = [",".join(reversed(line.split(","))) for line in file.read_text().splitlines()]
+    file.write_text("\n".join(turned), encoding="utf-8-sig")
+    assert read_events(folder).frame.drop(columns="time").equals(plain.drop(columns="time"))
+
+
+def test_duplicates_are_dropped_once_and_conflicts_kept(write_street: Write, street_row: Row) -> None:
+    folder = write_street(
+        street_row(1), street_row(1), street_row(1),
+        street_row(2), street_row(2, Crime_type="Robbery"),
+        street_row(3), street_row(3, Last_outcome_category="Local resolution"),
+        street_row(4, Crime_ID="", Crime_type=ASB), street_row(4, Crime_ID="", Crime_type=ASB),
+    )  # fmt: skip
+    events = read_events(folder)
+    assert events.quality.duplicates_dropped == 2
+    assert (events.quality.repeated_ids, events.quality.conflicting_ids) == (4, 1)
+    assert events.frame["conflict"].tolist() == [False, True, True, True, True, False, False]
+    assert (events.quality.missing_id, events.quality.missing_id_not_asb) == (2, 0)
+
+
+def test_missing_and_far_places_stay_in_the_table(write_street: Write, street_row: Row) -> None:
+    rows = [street_row(n, Longitude=f"1.3{n:05d}") for n in range(300)]
+    folder = write_street(*rows, street_row(900, Longitude="", Latitude=""), street_row(901, Latitude="51.500000"))
+    events = read_events(folder)
+    assert (events.quality.missing_location, events.quality.outside, len(events)) == (1, 1, 302)
+    assert events.frame.geometry.isna().sum() == 2
+    assert np.isnan(events.coordinates()[-1]).all()
+    assert np.isfinite(events.frame["latitude"].iloc[-1])
+    x, y = events.coordinates()[0]
+    assert read_events(folder, area=box(x - 0.03, y - 0.03, x + 0.03, y + 0.03)).quality.outside == 300
+
+
+def test_a_missing_month_and_a_bare_header_are_gaps(write_street: Write, street_row: Row) -> None:
+    write_street(street_row(1))
+    write_street(month="2023-02")
+    folder = write_street(street_row(2, month="2023-04"), month="2023-04")
+    events = read_events(folder)
+    assert events.quality.empty_files == 1
+    assert events.quality.gaps == ("Demo Constabulary 2023-02", "Demo Constabulary 2023-03")
+    assert np.isnan(events.completeness.loc["Demo Constabulary", "2023-02"])
+    assert [str(m) for m in events.months] == ["2023-01", "2023-02", "2023-03", "2023-04"]
+
+
+def test_one_force(write_street: Write, street_row: Row) -> None:
+    write_street(street_row(1))
+    folder = write_street(street_row(2, force="Devon & Cornwall Police"), slug="devon-and-cornwall")
+    assert read_events(folder).completeness.shape == (2, 1)
+    for force in ("devon-and-cornwall", "Devon & Cornwall Police", "Devon and Cornwall Police"):
+        assert read_events(folder, force=force).frame["force"].tolist() == ["Devon & Cornwall Police"]
+    with pytest.raises(InputError, match="expected one of: Demo Constabulary, Devon & Cornwall Police"):
+        read_events(folder, force="Kent Police")
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"Longitude": "abc"}, "row 3, column 'Longitude': got 'abc'"),
+        ({"Latitude": "91.000000"}, "row 3, column 'Latitude': got 91.0"),
+        ({"Longitude": "inf"}, "row 3, column 'Longitude': got inf"),
+        ({"Month": "January"}, "row 3, column 'Month': got 'January', expected a month"),
+        ({"Month": "2023-13"}, "row 3, column 'Month': got '2023-13'"),
+        ({"Month": "2099-01"}, "row 3, column 'Month': got '2099-01', expected 2023-01 as in the file's name"),
+        ({"Month": ""}, "row 3, column 'Month': got nothing"),
+        ({"Crime_type": ""}, "row 3, column 'Crime type': got nothing"),
+        ({"Location": "a,b"}, "row 3: got 13 fields, expected 12"),
+    ],
+)  # fmt: skip
+def test_impossible_values_name_file_row_and_column(
+    write_street: Write, street_row: Row, changes: dict[str, str], message: str
+) -> None:
+    folder = write_street(street_row(1), street_row(2, **changes))
+    with pytest.raises(SchemaError, match=r"2023-01-demo-constabulary-street\.csv") as caught:
+        read_events(folder)
+    assert message in str(caught.value)
+
+
+def test_a_lacking_column_names_those_expected(write_street: Write) -> None:
+    folder = write_street(header=HEADER.replace("Crime type", "Offence"))
+    with pytest.raises(
+        SchemaError, match=r"street\.csv: lacks the column 'Crime type'; got .*; expected Crime ID, Month"
+    ):
+        read_events(folder)
+
+
+def test_months_after_the_clock_are_refused(write_street: Write, street_row: Row) -> None:
+    folder = write_street(street_row(1, month="2031-01"), month="2031-01")
+    assert len(read_events(folder)) == 1
+    with pytest.raises(SchemaError, match="expected none after 2026-11"):
+        read_events(folder, at=datetime(2026, 11, 1, tzinfo=UTC))
+
+
+@pytest.mark.parametrize("column", ["Name", "Date of birth", "Suspect", "Self-defined ethnicity", "person_id", "DOB"])
+def test_person_columns_are_refused(write_street: Write, street_row: Row, column: str) -> None:
+    folder = write_street(street_row(1) + ",x", header=HEADER + f",{column}")
+    with pytest.raises(RefusedError, match=f"columns about persons .{column}.;"):
+        read_events(folder)
+
+
+def test_exact_positions_are_refused(write_street: Write, street_row: Row) -> None:
+    with pytest.raises(RefusedError, match="more than 6 decimals"):
+        read_events(write_street(street_row(1, Longitude="1.3000123456")))
+
+
+def test_sources_that_are_none(tmp_path: Path, write_street: Write, street_row: Row) -> None:
+    with pytest.raises(InputError, match="no such file or folder: nowhere"):
+        read_events(tmp_path / "nowhere")
+    with pytest.raises(InputError, match="got no CSV at all"):
+        read_events(tmp_path)
+    with pytest.raises(InputError, match=r"expected one of police\.uk"):
+        read_events(tmp_path, layout="ucr")
+    with pytest.raises(InputError, match="got no rows in 1 street files"):
+        read_events(write_street())
+    outcomes = tmp_path / "2023-01-demo-constabulary-outcomes.csv"
+    outcomes.write_text("x\n")
+    with pytest.raises(InputError, match="got a file of outcomes"):
+        read_events(outcomes)
+    (tmp_path / "a.txt").write_text("x")
+    with pytest.raises(InputError, match="neither a folder, a zip nor a CSV"):
+        read_events(tmp_path / "a.txt")
+    (tmp_path / "latin.csv").write_bytes(
+        (HEADER + "\n" + street_row(1) + "\n").encode() + street_row(2, Location="Caf\xe9").encode("latin-1")
+    )
+    with pytest.raises(SchemaError, match="row 3: got bytes that are not UTF-8"):
+        read_events(tmp_path / "latin.csv")
+
+
+def test_unsafe_zips(tmp_path: Path) -> None:
+    cases = {"up.zip": ("../2023-01-x-street.csv", "x"), "bomb.zip": ("2023-01-x-street.csv", "0" * 20_000_000)}
+    for name, (member, text) in cases.items():
+        with zipfile.ZipFile(tmp_path / name, "w", zipfile.ZIP_DEFLATED) as file:
+            file.writestr(member, text)
+    with pytest.raises(InputError, match="points outside the zip"):
+        read_events(tmp_path / "up.zip")
+    with pytest.raises(InputError, match="would inflate from"):
+        read_events(tmp_path / "bomb.zip")
+    with zipfile.ZipFile(tmp_path / "big.zip", "w") as file:
+        file.writestr("2023-01-x-street.csv", "x" * 1000)
+    with pytest.raises(InputError, match="raise max_bytes"):
+        read_events(tmp_path / "big.zip", max_bytes=100)
+    data = (tmp_path / "big.zip").read_bytes()
+    (tmp_path / "torn.zip").write_bytes(data.replace(b"xxxx", b"xxyx", 1))
+    with pytest.raises(InputError, match="is damaged"):
+        read_events(tmp_path / "torn.zip")
