@@ -1,15 +1,80 @@
 """Cheap questions asked before any notebook starts: can the input be read, does policy allow the use?
 
-The notebooks ask again, and theirs are the answers that count; these spare the user a minute's wait for a no.
+The notebooks ask again, and theirs are the answers that count; these spare the user a minute's wait for a no. Input
+comes first: a photo that is none is bad input, whatever a policy would say to it.
 """
 
 from __future__ import annotations
 
-from crimeface_lib.core.settings import Settings
-from crimeface_lib.workflow.config import (
-    CaseReportConfig,
-    CrimeOverviewConfig,
-    RecogniseConfig,
-    ReconstructConfig,
-    RunConfig,
-)
+from pathlib import Path
+
+from crimeface_lib.core.errors import CrimefaceError, InputError
+from crimeface_lib.core.settings import Settings, load_settings
+from crimeface_lib.workflow.config import CrimeOverviewConfig, RecogniseConfig, ReconstructConfig, RunConfig
+from crimeface_lib.workflow.store import CaseStore
+
+
+def check_inputs(steps: tuple[RunConfig, ...]) -> None:
+    """Open each photo and find its face; read the header and the first rows of each crime file.
+
+    Raises
+    ------
+    InputError and its kin : the message begins with the parameter that is wrong.
+    """
+    seen: set[Path] = set()
+    for cfg in steps:
+        if isinstance(cfg, ReconstructConfig) and cfg.photo not in seen:
+            _check_photo(cfg.photo, which=cfg.face, name="photo")
+            seen.add(cfg.photo)
+        elif isinstance(cfg, RecogniseConfig) and cfg.probe not in seen:
+            _check_photo(cfg.probe, which=cfg.face, name="probe")
+            seen.add(cfg.probe)
+        elif isinstance(cfg, CrimeOverviewConfig):
+            _check_crime(cfg.crime, layout=cfg.read_events.layout)
+
+
+def check_policy(steps: tuple[RunConfig, ...], *, settings: Settings | None = None) -> None:
+    """Ask the gate for each gated use that the steps are going to make.
+
+    Raises
+    ------
+    RefusedError : no approved DPIA covers it. NotFoundError : no such watchlist.
+    """
+    settings = settings or load_settings()
+    for cfg in steps:
+        if isinstance(cfg, RecogniseConfig):
+            from crimeface_lib.recognition import load_embedder
+
+            store = CaseStore.open(cfg.store or settings.stores / "store", settings=settings)
+            embedder = load_embedder(cfg.embed.embedder, device="cpu")
+            store.permit(
+                "face_search", purpose=cfg.purpose, dataset=cfg.watchlist, model=embedder.name,
+                version=embedder.version, actor=cfg.actor, dpia=cfg.dpia,
+            )  # fmt: skip
+            store.open_watchlist(cfg.watchlist)
+        elif isinstance(cfg, CrimeOverviewConfig) and cfg.predict:
+            from crimeface_lib.crime import MODEL_VERSION
+
+            store = CaseStore.open(cfg.store or settings.stores / "store", settings=settings)
+            store.permit(
+                "place_prediction", purpose=cfg.purpose, dataset=cfg.dataset, model=cfg.predict_places.model,
+                version=MODEL_VERSION, actor=cfg.actor, dpia=cfg.dpia,
+            )  # fmt: skip
+
+
+def _check_photo(path: Path, *, which: str | int, name: str) -> None:
+    from crimeface_lib.faces import choose_face, detect_faces, load_image
+
+    try:
+        choose_face(detect_faces(load_image(path)), which=which)
+    except InputError as error:
+        raise type(error)(f"{name} {path}: {error}") from error
+
+
+def _check_crime(path: Path, *, layout: str) -> None:
+    from crimeface_lib.crime import check_source
+
+    try:
+        check_source(path, layout=layout)
+    except CrimefaceError as error:
+        raise type(error)(f"crime {path}: {error}") from error

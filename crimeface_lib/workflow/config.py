@@ -98,12 +98,12 @@ class KdeSection(Section):
 
 
 class PlacesSection(Section):
-    horizon: int = Field(1, ge=1, le=12, description="months ahead")
+    horizon: str = Field("1M", description="how far ahead: 1M is a month; 30D needs data with days")
     model: str = "decayed_counts"
 
 
 class EvaluateSection(Section):
-    horizon: int = Field(1, ge=1, le=12, description="months ahead")
+    horizon: str = "1M"
     models: tuple[str, ...] = ("decayed_counts", "counts", "kde")
 
 
@@ -111,7 +111,7 @@ class CrimeOverviewConfig(RunConfig):
     notebook: Literal["crime_overview"] = "crime_overview"
     crime: Path
     predict: bool = Field(True, description="also forecast next month's places; needs an approved DPIA")
-    dataset: str = Field("police.uk street-level crime", description="the dataset a DPIA names")
+    dataset: str = Field("police.uk-street", description="the dataset a DPIA names")
     dpia: int | None = None
     cutoffs: int = Field(6, ge=1, le=36, description="how many past months the forecast is tried on")
     read_events: ReadEventsSection = ReadEventsSection()

@@ -80,6 +80,20 @@ def _weights(settings: Settings) -> list[Finding]:
     return findings
 
 
+def _models(settings: Settings) -> list[Finding]:
+    from crimeface_lib.core.errors import CrimefaceError
+    from crimeface_lib.reconstruction import load_morphable_model
+
+    findings = []
+    for name in installed("morphable_models"):
+        try:
+            model = load_morphable_model(name)
+            findings.append(Finding(f"face model {name}", "ok", f"{len(model.mean):,} vertices, licence: {model.licence}"))
+        except CrimefaceError as error:
+            findings.append(Finding(f"face model {name}", "optional", "not on this machine", str(error).split("; ")[-1]))
+    return findings
+
+
 def _backends() -> list[Finding]:
     kinds = ("detectors", "landmarkers", "embedders", "rasterizers", "stores")
     return [Finding(kind, "ok", ", ".join(installed(kind))) for kind in kinds]

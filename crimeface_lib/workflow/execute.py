@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -55,7 +55,12 @@ def notebook_path(name: str) -> Path:
 
 
 def run_notebook(
-    name: str, *, parameters: Mapping[str, Any], output: str | Path, progress: Progress | None = None
+    name: str,
+    *,
+    parameters: Mapping[str, Any],
+    output: str | Path,
+    leave_out: Collection[str] = (),
+    progress: Progress | None = None,
 ) -> Path:
     """Execute a notebook of this checkout and return the path of the executed copy.
 
@@ -64,6 +69,7 @@ def run_notebook(
     name : stem of a notebook in ``notebooks/``.
     parameters : values for its ``parameters`` cell, as papermill takes them: ``config`` and ``overrides``.
     output : where the executed notebook goes; it is there, with what ran so far, also after a failure.
+    leave_out : cells with one of these tags are dropped before the run.
     progress : called with (name, cells done, cells in all).
 
     Raises
@@ -74,9 +80,11 @@ def run_notebook(
     import papermill
     from papermill.exceptions import PapermillExecutionError
 
-    source = notebook_path(name)
-    total = len(nbformat.read(source, as_version=4).cells) + 1  # papermill injects one
+    notebook = nbformat.read(notebook_path(name), as_version=4)
+    notebook.cells = [c for c in notebook.cells if not set(c.metadata.get("tags", ())) & set(leave_out)]
+    total = len(notebook.cells) + 1  # papermill injects one
     Path(output).parent.mkdir(parents=True, exist_ok=True)
+    nbformat.write(notebook, output)
 
     def cell_done(*, cell_index: int, **_: Any) -> None:
         if progress:
@@ -84,13 +92,12 @@ def run_notebook(
 
     try:
         papermill.execute_notebook(
-            str(source),
+            str(output),
             str(output),
             parameters=dict(parameters),
             kernel_name="python3",
             progress_bar=False,
             log_output=False,
-            cwd=str(load_settings().project_root),
             kernel_manager_class=IpcKernelManager,
             on_cell_executed=cell_done,
         )

@@ -6,6 +6,7 @@ import os
 from collections.abc import Mapping
 from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,7 @@ from crimeface_lib.core.settings import Settings, load_settings
 from crimeface_lib.workflow.checks import check_inputs, check_policy
 from crimeface_lib.workflow.config import CaseReportConfig, RunConfig, config_path, load_config, merge
 from crimeface_lib.workflow.execute import Progress, run_notebook, stop_kernels
-from crimeface_lib.workflow.publish import close_run, publish
+from crimeface_lib.workflow.publish import publish
 from crimeface_lib.workflow.run import login_name, new_run_folder
 from crimeface_lib.workflow.seal import read_manifest
 
@@ -33,7 +34,13 @@ class Job:
 
     folder: Path
     cfg: RunConfig
+    started: datetime
     stages: tuple[tuple[RunConfig, ...], ...]
+
+    @property
+    def steps(self) -> tuple[RunConfig, ...]:
+        """Every notebook of the job."""
+        return tuple(cfg for stage in self.stages for cfg in stage)
 
 
 def run_job(
@@ -60,17 +67,15 @@ def run_job(
     if cfg.notebook != name:
         raise ConfigError(f"config {config} is for {cfg.notebook!r}, expected one for {name!r}")
     job = plan_job(cfg, resume=resume, settings=settings)
-    started = utc_now()
 
     def close(status: str, reason: str = "") -> None:
-        close_run(job.folder, job.cfg, status=status, reason=reason, started=started, settings=settings)
+        publish(job, status=status, reason=reason, settings=settings)
 
     try:
-        check_inputs(job.cfg)
-        check_policy(job.cfg, settings=settings)
+        check_inputs(job.steps)
+        check_policy(job.steps, settings=settings)
         for stage in job.stages:
             _run_stage(stage, progress=progress)
-        publish(job.folder, settings=settings)
     except KeyboardInterrupt:
         close("interrupted", f"stopped by hand; go on with: crimeface run {name} --resume {job.folder.name}")
         raise
@@ -89,17 +94,18 @@ def run_job(
 
 def plan_job(cfg: RunConfig, *, resume: str | None, settings: Settings) -> Job:
     """Return what to execute: for ``case_report`` three notebooks side by side, then the page on top."""
+    started = utc_now()
     if resume:
         folder = settings.reports / Path(resume).name
         if read_manifest(folder)["notebook"] != cfg.notebook:
             raise InputError(f"run {resume} is not one of {cfg.notebook!r}; expected a run of the same notebook")
     else:
-        folder = new_run_folder(cfg.notebook, at=utc_now(), settings=settings)
+        folder = new_run_folder(cfg.notebook, at=started, settings=settings)
     actor = cfg.actor or login_name(os.environ)
     store = (cfg.store or settings.stores / "store").resolve()
     cfg = cfg.model_copy(update={"run": folder.resolve(), "store": store, "actor": actor})
     if not isinstance(cfg, CaseReportConfig):
-        return Job(folder, cfg, ((cfg,),))
+        return Job(folder, cfg, started, ((cfg,),))
     shared = {key: getattr(cfg, key) for key in _SHARED}
     inputs = {
         "reconstruct": {"photo": cfg.photo},
@@ -110,7 +116,7 @@ def plan_job(cfg: RunConfig, *, resume: str | None, settings: Settings) -> Job:
         load_config(config_path(name, settings=settings), merge({**shared, **inputs[name]}, getattr(cfg, name)))
         for name in _SEPARATE
     )
-    return Job(folder, cfg, (first, (cfg,)))
+    return Job(folder, cfg, started, (first, (cfg,)))
 
 
 def _run_stage(stage: tuple[RunConfig, ...], *, progress: Progress | None) -> None:
@@ -148,6 +154,7 @@ def _run_step(cfg: RunConfig, progress: Progress | None) -> Path:
     return run_notebook(
         cfg.notebook,
         parameters={"config": str(staged), "overrides": {}},
+        leave_out=() if getattr(cfg, "predict", True) else ("forecast",),
         output=_folder(cfg) / "notebooks" / f"{cfg.notebook}.ipynb",
         progress=progress,
     )

@@ -11,7 +11,6 @@ import json
 import os
 import platform
 import subprocess
-from base64 import b64encode
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -24,36 +23,23 @@ import numpy as np
 
 from crimeface_lib.core.clock import to_iso, utc_now
 from crimeface_lib.core.device import resolve_device
-from crimeface_lib.core.errors import ConfigError, InputError, NotFoundError
+from crimeface_lib.core.errors import ConfigError, InputError, NotFoundError, RefusedError
 from crimeface_lib.core.files import write_atomic
 from crimeface_lib.core.hashing import content_hash, sha256_file
 from crimeface_lib.core.random import make_rng
 from crimeface_lib.core.results import to_plain
 from crimeface_lib.core.settings import Settings, load_settings
+from crimeface_lib.governance import ModelRegistry
 from crimeface_lib.workflow.config import RunConfig
+from crimeface_lib.workflow.shown import SavedFigure, SavedTable
 
 if TYPE_CHECKING:
+    import pandas as pd
+
     from crimeface_lib.workflow.store import CaseStore
 
 #: Packages whose versions decide numbers.
 _VERSIONS = ("crimeface-lib", "numpy", "scipy", "pandas", "torch", "dlib-bin", "opencv-python-headless", "geopandas")
-
-
-@dataclass(frozen=True, slots=True)
-class SavedFigure:
-    """A figure on disk with its caption; a notebook shows both."""
-
-    number: int
-    path: str
-    caption: str
-    png: bytes = field(repr=False)
-
-    def _repr_html_(self) -> str:
-        image = b64encode(self.png).decode()
-        return (
-            f'<figure class="cf-figure"><img alt="{self.caption}" src="data:image/png;base64,{image}">'
-            f"<figcaption><b>Figure {self.number}.</b> {self.caption}</figcaption></figure>"
-        )
 
 
 @dataclass(slots=True)
@@ -70,70 +56,109 @@ class Run:
     rng: np.random.Generator
     record: dict[str, Any] = field(repr=False)
 
-    # ── inputs ──
-
+    # -- inputs, models, permits ---------------------------------------------------------------------------
     def take_in(self, path: Path, *, role: str, evidence: bool = True) -> Path:
         """Hash an input and, where it is evidence, keep an encrypted write-once copy with a custody event.
 
         Parameters
         ----------
         role : what it is to this run: "photo", "probe", "crime".
-        evidence : False for public data that need a hash but no custody.
+        evidence : False for public data, a file or a folder of CSVs, that need a hash but no custody.
         """
+        if path.is_dir() and not evidence:
+            digests = {p.relative_to(path).as_posix(): sha256_file(p) for p in sorted(path.rglob("*.csv"))}
+            self._add("inputs", role=role, sha256=content_hash(digests).removeprefix("sha256:"), files=len(digests))
+            return path
         if not path.is_file():
-            if path.is_dir() and not evidence:
-                digests = {p.relative_to(path).as_posix(): sha256_file(p) for p in sorted(path.rglob("*.csv"))}
-                self._add("inputs", role=role, sha256=content_hash(digests).removeprefix("sha256:"), files=len(digests))
-                return path
             raise InputError(f"{role}: got {path}, expected a file that exists")
-        entry = {"role": role, "sha256": sha256_file(path), "size": path.stat().st_size, "type": path.suffix.lower()}
+        entry = {"role": role, "sha256": sha256_file(path), "bytes": path.stat().st_size, "type": path.suffix.lower()}
         if evidence:
             item = self.store.evidence.add(
-                path, actor=self.actor, purpose=self.cfg.purpose, kind=role, name=path.name, case=self.cfg.case
+                path, actor=self.actor, purpose=self.cfg.purpose, kind="photo", case=self.cfg.case
             )
             entry["evidence"] = item.id
         self._add("inputs", **entry)
         return path
 
-    def used(self, name: str, *, version: str, licence: str, source: str = "") -> None:
-        """Note a model that numbers of this run depend on."""
-        self._add("models", name=name, version=version, licence=licence, source=source)
+    def used(self, *names: str) -> None:
+        """Note models that numbers of this run depend on, by the name of their card.
 
-    def permit(self, kind: str, *, dataset: str, model: str, version: str, dpia: int | None = None) -> Any:
+        Raises
+        ------
+        RefusedError : a model without a card, or with a licence nobody has looked at.
+        """
+        registry = ModelRegistry.bundled()
+        for name in names:
+            card = registry.require(name)
+            self._add(
+                "models", model=card.name, version=card.version, licence=card.licence.weights, source=card.source,
+                use="research only" if card.research_only else "as licensed",
+            )  # fmt: skip
+
+    def permit(self, kind: str, *, dataset: str, model: str, version: str) -> Any:
         """Return the permit for a gated use, or raise RefusedError: there is no way on without it."""
+        dpia = getattr(self.cfg, "dpia", None)
         permit = self.store.permit(
             kind, purpose=self.cfg.purpose, dataset=dataset, model=model, version=version, actor=self.actor, dpia=dpia
         )
         self._add("permits", **to_plain(permit))
         return permit
 
-    # ── outputs ──
+    def permit_search(self, embedder: Any) -> Any:
+        """Return the permit to search this run's watchlist with an embedder."""
+        dataset = self.cfg.watchlist  # type: ignore[attr-defined]
+        return self.permit("face_search", dataset=dataset, model=embedder.name, version=embedder.version)
 
+    def permit_places(self, events: Any) -> Any:
+        """Return the permit to forecast places from ``events``.
+
+        A DPIA for a synthetic dataset covers the synthetic sample only: what the events are is read from them, not
+        from what the config calls them.
+        """
+        from crimeface_lib.crime import MODEL_VERSION, SYNTHETIC_ATTRIBUTION
+
+        dataset, model = self.cfg.dataset, self.cfg.predict_places.model  # type: ignore[attr-defined]
+        if dataset.startswith("synthetic-") and events.attribution != SYNTHETIC_ATTRIBUTION:
+            raise RefusedError(f"dataset: these events are not the synthetic sample, so {dataset!r} doesn't name them")
+        return self.permit("place_prediction", dataset=dataset, model=model, version=MODEL_VERSION)
+
+    # -- outputs -------------------------------------------------------------------------------------------
     def figure(self, figure: Any, name: str, *, caption: str) -> SavedFigure:
-        """Save a matplotlib figure as ``figures/<name>.png`` and return what the notebook shows."""
+        """Save a matplotlib figure as ``figures/<notebook>_<name>.png`` and return what the notebook shows."""
         buffer = BytesIO()
         figure.savefig(buffer, format="png", dpi=150, bbox_inches="tight")
         path = f"figures/{self.cfg.notebook}_{name}.png"
         write_atomic(self.folder / path, buffer.getvalue())
-        number = len(self.record["figures"]) + 1
         self._add("figures", name=name, path=path, caption=caption)
-        return SavedFigure(number, path, caption, buffer.getvalue())
+        return SavedFigure(self._number(), path, caption, buffer.getvalue())
+
+    def table(self, frame: Any, name: str, *, caption: str) -> SavedTable:
+        """Keep a frame's rows as the result ``name`` and return what the notebook shows."""
+        shown = SavedTable(caption, frame.to_dict(orient="records"))
+        self.record["results"][name] = to_plain(shown.rows)
+        return shown
 
     def save(self, name: str, result: Any) -> Any:
         """Keep a result as JSON for the report that draws on this notebook; return it, so a cell can end with it."""
         self.record["results"][name] = to_plain(result)
         return result
 
-    def file(self, name: str) -> Path:
-        """Return where an exported file called ``name`` goes; it is listed and hashed at the end."""
+    def export(self, thing: Any, name: str) -> None:
+        """Write ``thing.export`` to ``files/<name>``; what it wrote is listed and hashed when the run ends."""
         path = self.folder / "files" / name
         path.parent.mkdir(parents=True, exist_ok=True)
-        return path
+        for written in thing.export(path):
+            self._add("files", file=written.name, bytes=written.stat().st_size, sha256=sha256_file(written))
 
-    def say(self, *, found: list[str], cannot_say: list[str]) -> None:
-        """Set what the report's first block says: what was found, and what it can't say."""
-        self.record["found"], self.record["cannot_say"] = list(found), list(cannot_say)
+    def found(self, *sentences: str) -> None:
+        """Add to what the report's first block says was found."""
+        self._add_lines("found", sentences)
 
+    def cannot_say(self, *sentences: str) -> None:
+        """Add to what the report's first block says it can't say."""
+        self._add_lines("cannot_say", sentences)
+
+    # -- other notebooks of the same run -------------------------------------------------------------------
     def step(self, notebook: str) -> dict[str, Any]:
         """Return what another notebook of the same run left."""
         path = self.folder / "steps" / f"{notebook}.json"
@@ -144,14 +169,33 @@ class Run:
         found: dict[str, Any] = json.loads(path.read_bytes())
         return found
 
+    def draw_on(self, *notebooks: str) -> None:
+        """Take over inputs, models and permits of other notebooks of this run: their numbers are shown here."""
+        for notebook in notebooks:
+            step = self.step(notebook)
+            for kind in ("inputs", "models", "permits"):
+                for entry in step[kind]:
+                    self._add(kind, **entry)
+
     def figure_of(self, notebook: str, name: str) -> SavedFigure:
         """Return a figure of another notebook of this run, to show it again."""
         for item in self.step(notebook)["figures"]:
             if item["name"] == name:
-                number = len(self.record["shown"]) + 1
-                self.record["shown"].append({"notebook": notebook, "name": name})
-                return SavedFigure(number, item["path"], item["caption"], (self.folder / item["path"]).read_bytes())
+                png = (self.folder / item["path"]).read_bytes()
+                return SavedFigure(self._number(), item["path"], item["caption"], png)
         raise NotFoundError(f"{notebook}.ipynb left no figure {name!r}")
+
+    def table_of(self, notebook: str, name: str, *, caption: str) -> SavedTable:
+        """Return a table of another notebook of this run, to show it again."""
+        return SavedTable(caption, self.step(notebook)["results"][name])
+
+    def custody(self) -> pd.DataFrame:
+        """Return the custody events of this run's evidence, in order: one row an event."""
+        import pandas as pd
+
+        ids = dict.fromkeys(entry["evidence"] for entry in self.record["inputs"] if "evidence" in entry)
+        frames = [self.store.evidence.custody(id).to_frame() for id in ids]
+        return pd.concat(frames).drop_duplicates("index").sort_values("index") if frames else pd.DataFrame()
 
     def finish(self) -> None:
         """Write what this notebook did; without it the step counts as unfinished."""
@@ -159,7 +203,14 @@ class Run:
         self.record["seconds"] = round((utc_now() - self.started).total_seconds(), 1)
         data = json.dumps(self.record, ensure_ascii=False, indent=1, allow_nan=False).encode()
         write_atomic(self.folder / "steps" / f"{self.cfg.notebook}.json", data)
-        self.store.audit.record("step_finished", actor=self.actor, at=utc_now(), run=self.id, step=self.cfg.notebook)
+        self.store.audit.record("step.finished", actor=self.actor, at=utc_now(), run=self.id, step=self.cfg.notebook)
+
+    def _number(self) -> int:
+        self.record["shown"] += 1
+        return int(self.record["shown"])
+
+    def _add_lines(self, kind: str, sentences: tuple[str, ...]) -> None:
+        self.record[kind] += [text for text in dict.fromkeys(sentences) if text not in self.record[kind]]
 
     def _add(self, kind: str, **entry: Any) -> None:
         if entry not in self.record[kind]:
@@ -192,7 +243,7 @@ def open_run(cfg: RunConfig, *, settings: Settings | None = None) -> Run:
         "purpose": cfg.purpose,
         "case": cfg.case,
         "method_validation": cfg.method_validation,
-        "parameters": {k: f"(input {k})" if k in _paths(cfg) else v for k, v in parameters.items()},
+        "parameters": {k: f"(input {k})" if k in input_fields(cfg) else v for k, v in parameters.items()},
         "config_hash": content_hash(parameters),
         "seed": cfg.seed,
         "device": device,
@@ -200,10 +251,11 @@ def open_run(cfg: RunConfig, *, settings: Settings | None = None) -> Run:
         "found": [],
         "cannot_say": [],
         "results": {},
-        **{kind: [] for kind in ("inputs", "models", "permits", "figures", "shown")},
+        "shown": 0,
+        **{kind: [] for kind in ("inputs", "models", "permits", "figures", "files")},
     }
     store.audit.record(
-        "step_started", actor=actor, at=started, run=folder.name, step=cfg.notebook, config=record["config_hash"]
+        "step.started", actor=actor, at=started, run=folder.name, step=cfg.notebook, config=record["config_hash"]
     )
     rng = make_rng(cfg.seed, stream=cfg.notebook)
     return Run(folder.name, folder, cfg, store, actor, device, started, rng, record)
@@ -246,6 +298,6 @@ def code_version(root: Path) -> dict[str, Any]:
     }
 
 
-def _paths(cfg: RunConfig) -> set[str]:
-    """Names of the fields that hold a path, which may hold a name: reports show role and hash instead."""
-    return {name for name, value in cfg if isinstance(value, Path)}
+def input_fields(cfg: RunConfig) -> tuple[str, ...]:
+    """Return the fields that hold an input's path, which can hold a name: reports show role and hash instead."""
+    return tuple(name for name, value in cfg if isinstance(value, Path) and name not in {"run", "store"})

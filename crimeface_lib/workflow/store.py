@@ -10,7 +10,7 @@ from crimeface_lib.core.clock import Clock, utc_now
 from crimeface_lib.core.errors import InputError, NotFoundError
 from crimeface_lib.core.settings import Settings, load_settings
 from crimeface_lib.evidence import EvidenceStore
-from crimeface_lib.governance import AuditLog, DpiaRegister, Permit, People, PolicyGate, Use
+from crimeface_lib.governance import AuditLog, DpiaRegister, People, Permit, PolicyGate, Use
 from crimeface_lib.storage import KeyRing, Ledger, TinyDocuments
 
 
