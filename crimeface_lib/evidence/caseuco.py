@@ -2,7 +2,7 @@
 
 References
 ----------
-CASE 1.x, https://caseontology.org; UCO 1.x, https://unifiedcyberontology.org.
+CASE 1.5, https://caseontology.org; UCO 1.5, https://unifiedcyberontology.org; ``case_validate`` finds nothing to say.
 """
 
 from __future__ import annotations
@@ -16,7 +16,6 @@ _CONTEXT = {
     "kb": "urn:crimeface:",
     "case-investigation": "https://ontology.caseontology.org/case/investigation/",
     **{f"uco-{part}": f"{_UCO}{part}/" for part in ("action", "core", "identity", "observable", "tool", "types")},
-    "uco-vocabulary": f"{_UCO}vocabulary/",
     "xsd": "http://www.w3.org/2001/XMLSchema#",
 }
 
@@ -49,7 +48,7 @@ def _file(id: str, record: Mapping[str, Any]) -> dict[str, Any]:
         {
             "@id": _id("Hash", f"{id} {method}"),
             "@type": "uco-types:Hash",
-            "uco-types:hashMethod": {"@type": "uco-vocabulary:HashNameVocab", "@value": method},
+            "uco-types:hashMethod": method,
             "uco-types:hashValue": {"@type": "xsd:hexBinary", "@value": record[method.lower()]},
         }
         for method in ("SHA256", "SHA512")

@@ -305,6 +305,11 @@ def test_case_uco_names_every_file_person_tool_and_action(bag: Path) -> None:
         assert derivation[field][0]["@id"] in ids
 
 
+@pytest.mark.skipif(not shutil.which("case_validate"), reason="case_validate is not installed: pip install case-utils")
+def test_the_ontology_s_own_validator_agrees(bag: Path) -> None:
+    assert subprocess.run(["case_validate", str(bag / "data" / "case-uco.jsonld")]).returncode == 0
+
+
 def test_the_verifier_opens_no_store() -> None:
     """Its own imports: the standard library, the core, and the pure parts of storage."""
     source = Path(sys.modules["crimeface_lib.evidence.verify"].__file__ or "").read_text()
