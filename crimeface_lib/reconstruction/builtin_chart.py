@@ -26,7 +26,7 @@ _ZONES = np.array(
         [0, -35, 80, 85, 3.0],
         [33, 2, 22, 15, 1.9],
         [32, 0, 16, 9, 1.45],
-        [10, -40, 13, 9, 1.25],
+        [11, -40, 17, 10, 1.3],
         [0, -22, 22, 32, 2.2],
         [0, -70, 27, 12, 1.5],
         [142, -16, 20, 36, 1.75],
@@ -129,7 +129,7 @@ def _features() -> tuple[FloatArray, np.ndarray, FloatArray, dict[str, np.ndarra
             away = half_gap[: len(reach)] + out * np.sqrt(1 - (reach / (MOUTH_HALF + 1.5)) ** 2)
             row = np.column_stack([reach, line[: len(reach)] + side * away, depth_z[: len(reach)]])
             parts.append((f"{name}_{out}", to_chart(row), SKIN, 0.0))
-    for share in (0.76, 0.83, 0.89, 0.95, 1.03, 1.10):
+    for share in (0.62, 0.69, 0.76, 0.83, 0.89, 0.95, 1.03, 1.10):
         turn = np.linspace(np.deg2rad(-100), np.deg2rad(115), int(62 * share))
         parts.append((f"ear_{share}", shape.from_ear(share, turn), SKIN, 0.0))
     groups, start = {}, 0

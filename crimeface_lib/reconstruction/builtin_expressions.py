@@ -73,8 +73,10 @@ def lower_share(head: Head) -> FloatArray:
     soft = gap + 0.05 + 24.0 * step(ax, 17.0, 62.0)
     line = shape.STOMION_Y + shape.lip_line(ax)
     u = np.clip(0.5 + (line - t) / (2 * soft), 0, 1)
-    in_slit = head.kind == 2
-    return np.where(in_slit, u, u * u * (3 - 2 * u))
+    u = np.where(head.kind == 2, u, u * u * (3 - 2 * u))
+    corner = np.sqrt(np.maximum(1 - (ax / MOUTH_HALF) ** 2, 0.0))
+    corner = np.maximum(corner, step(ax, 26.0, 48.0))
+    return 0.5 + (u - 0.5) * (1 - (1 - corner) * np.exp(-(((t - line) / 9.0) ** 2)))
 
 
 def _jaw_part(f: Fields) -> FloatArray:

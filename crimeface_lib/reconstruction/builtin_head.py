@@ -53,16 +53,21 @@ def _sink_eyes(points: FloatArray) -> FloatArray:
 def _close_lips(points: FloatArray, chart: Chart) -> FloatArray:
     """Bring the rims of the lips together and sink the slit between them into the mouth."""
     out = points.copy()
-    rims = np.concatenate([chart.groups["lip_upper"], chart.groups["lip_lower"]])
-    x2 = points[rims, 0] ** 2
-    crease = np.polyfit(x2, points[rims, 2], 2)
-    slit = np.concatenate([rims, np.flatnonzero(chart.kind == MOUTH)])
-    out[slit, 2] = np.polyval(crease, points[slit, 0] ** 2)
+    ends = chart.groups["lip_upper"][-1:]
+    below = shape.STOMION_Y + shape.lip_line(points[:, 0]) - points[:, 1]
+    for side, sign in (("lip_upper", -1), ("lip_lower", 1)):
+        rim = np.concatenate([chart.groups[side], ends])
+        crease = np.polyfit(points[rim, 0] ** 2, points[rim, 2], 3)
+        slit = np.zeros(len(points), dtype=bool)
+        slit[rim] = True
+        slit |= (chart.kind == MOUTH) & (sign * below >= 0)
+        tuck = 0.7 if side == "lip_upper" else 1.3
+        out[slit, 2] = np.polyval(crease, points[slit, 0] ** 2) - tuck * (1 - (points[slit, 0] / MOUTH_HALF) ** 2)
     x, y, z = out.T
     line = shape.STOMION_Y + shape.lip_line(x)
     d = y - line
     near = (np.abs(d) < 4) & (x < MOUTH_HALF + 1) & (z > 60)
-    out[near, 1] -= (np.sign(d) * np.minimum(np.abs(d) * 0.6, 0.5 * (1 - np.abs(d) / 4) ** 2))[near]
+    out[near, 1] -= (np.sign(d) * np.minimum(np.abs(d) * 0.85, 0.95 * (1 - np.abs(d) / 4) ** 2))[near]
     taper = np.sqrt(np.maximum(1 - (x / MOUTH_HALF) ** 2, 0))
     out[:, 2] -= chart.depth * 9.0 * taper
     return out

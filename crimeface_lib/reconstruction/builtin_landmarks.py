@@ -16,9 +16,9 @@ _LOWER_LIP = ((0.0, -79.2), (7.5, -78.7), (16.5, -76.0))
 _JAW_Y = (-3.0, -20.0, -37.0, -54.0, -71.0, -87.0, -101.0, -112.0)
 _CAMERA_Z = 900.0  # the frontal view in which the jaw line is the silhouette
 
-_MIRROR = np.r_[
-    16:-1:-1, 26:16:-1, 27:31, 35:30:-1, 45:41:-1, 47, 46, 39:35:-1, 41, 40, 54:47:-1, 59:54:-1, 64:59:-1, 67:64:-1
-]
+_EYES = np.r_[45:41:-1, 47, 46, 39:35:-1, 41, 40]
+_LIPS = np.r_[54:47:-1, 59:54:-1, 64:59:-1, 67:64:-1]
+_MIRROR = np.r_[16:-1:-1, 26:16:-1, 27:31, 35:30:-1, _EYES, _LIPS]
 
 
 def landmarks_68(head: Head, mean: FloatArray) -> tuple[np.ndarray, FloatArray, np.ndarray]:
@@ -66,9 +66,8 @@ def _jaw(head: Head, mean: FloatArray) -> list[int]:
     side = (head.chart[:, 0] > 0) & (head.chart[:, 0] < 116) & (head.chart[:, 1] > -128) & (head.kind == 0)
     out = []
     for target in _JAW_Y:
-        near = np.flatnonzero(
-            side & (np.abs(y - target) < 2.5) & (z > np.interp(-target, [60, 71, 87, 101], [0, 8, 25, 52]))
-        )
+        on_jaw = z > np.interp(-target, [60, 71, 87, 101], [0, 8, 25, 52])  # not on the neck behind it
+        near = np.flatnonzero(side & on_jaw & (np.abs(y - target) < 2.5))
         if target < -105:
             near = np.flatnonzero(side & (np.abs(x - 17.0) < 3.0) & (z > 60))
             out.append(int(near[np.argmin((y * perspective)[near])]))

@@ -88,7 +88,7 @@ def form_fields(f: Fields) -> dict[str, FloatArray]:
     return {
         "head_height": sym(y=6.0 * step(y, 25, 115)),
         "forehead_slope": sym(z=-3.5 * step(y, 22, 85) * step(z, 0, 80)),
-        "brow_ridge": sym(z=1.8 * (f.blob(22, 16, 95, 20, 9, 30) + 0.0 * y)),
+        "brow_ridge": sym(z=1.8 * f.blob(22, 16, 95, 20, 9, 30)),
         "glabella": sym(z=1.5 * bell(ax, 0, 14) * bell(y, 10, 12) * step(z, 60, 95)),
         "brow_height": sym(y=2.2 * f.blob(28, 18, 88, 26, 13, 35)),
         "eye_depth": sym(z=1.6 * f.blob(31, 0, 83, 20, 14, 30)),
