@@ -8,6 +8,7 @@ Knows nothing of faces or crime.
 
 from crimeface_lib.governance.access import PERMITTED, Action, People, Role, User, may
 from crimeface_lib.governance.audit import AuditEvent, AuditEvents, AuditLog
+from crimeface_lib.governance.bias import BiasReport, audit_bias
 from crimeface_lib.governance.dpia import Dpia, ModelRef, Risk, Scope, template, template_text
 from crimeface_lib.governance.modelcard import LICENCES, ModelCard, ModelRegistry
 from crimeface_lib.governance.policy import Permit, PolicyGate, Use
@@ -15,8 +16,36 @@ from crimeface_lib.governance.register import Approval, DpiaList, DpiaRegister, 
 from crimeface_lib.governance.retention import Due, Item, RetentionPlan, RetentionSchedule
 
 __all__ = [
-    "LICENCES", "PERMITTED", "Action", "Approval", "AuditEvent", "AuditEvents", "AuditLog", "Dpia", "DpiaList",
-    "DpiaRegister", "DpiaStatus", "Due", "Item", "ModelCard", "ModelRef", "ModelRegistry", "NotApprovedError", "People",
-    "Permit", "PolicyGate", "RetentionPlan", "RetentionSchedule", "Risk", "Role", "Scope", "Use", "User", "may",
-    "template", "template_text",
-]  # fmt: skip
+    "LICENCES",
+    "PERMITTED",
+    "Action",
+    "Approval",
+    "AuditEvent",
+    "AuditEvents",
+    "AuditLog",
+    "BiasReport",
+    "Dpia",
+    "DpiaList",
+    "DpiaRegister",
+    "DpiaStatus",
+    "Due",
+    "Item",
+    "ModelCard",
+    "ModelRef",
+    "ModelRegistry",
+    "NotApprovedError",
+    "People",
+    "Permit",
+    "PolicyGate",
+    "RetentionPlan",
+    "RetentionSchedule",
+    "Risk",
+    "Role",
+    "Scope",
+    "Use",
+    "User",
+    "audit_bias",
+    "may",
+    "template",
+    "template_text",
+]

@@ -28,6 +28,9 @@ def test_the_state_follows_the_clock(office):
     states = [office.register.status(dpia, at=moment).state for moment in at.values()]
     assert states == ["approved", "review_due", "review_due", "expired"]
     assert office.register.status(dpia, at=office.clock() - timedelta(hours=1)).state == "submitted"
+    office.clock.now = at[date(2026, 7, 1)]
+    with pytest.raises(RefusedError, match="it is expired"):
+        office.register.withdraw(dpia, "Too late.", user=office.dpo)
     stored = office.records.read_text()
     assert "expired" not in stored
     assert "review_due" not in stored
