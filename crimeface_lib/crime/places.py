@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 #: The model that each evaluation includes and each other model is compared with.
 BASELINE = "decayed_counts"
 PLACE_CAVEATS = (
+    "It ranks places; the level is that of the past, with no season in it.",
     "A forecast of recorded events by place: it says nothing about any person and instructs no patrol.",
     "Recorded events follow reporting and policing: acting on a forecast changes the data that make the next one.",
 )
@@ -167,7 +168,9 @@ def _span(events: Events, at: object, horizon: str) -> tuple[np.datetime64, np.d
         raise InputError(f"horizon: got {horizon!r}, expected days, weeks or months such as '30D', '2W' or '1M'")
     number, unit = int(found[1]), found[2]
     try:
-        start = pd.Timestamp(str(at)) if not isinstance(at, pd.Period) else at.start_time
+        if not re.match(r"\d{4}-\d{2}", str(at)):
+            raise ValueError("no year and month")
+        start = pd.Timestamp(str(at))
     except ValueError as error:
         raise InputError(f"at: got {at!r}, expected a date such as 2021-01-01 or a month such as 2021-01") from error
     if events.resolution == "month":
