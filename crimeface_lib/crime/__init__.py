@@ -10,6 +10,7 @@ from crimeface_lib.crime.events import (
     QualityReport,
     refuse_person_columns,
 )
+from crimeface_lib.crime.feedback import Exposure, FeedbackSimulation, exposure, simulate_feedback
 from crimeface_lib.crime.grid import Grid, make_grid
 from crimeface_lib.crime.hotspot import Density, Hotspots, false_discovery, getis_ord, kde, top_cells
 from crimeface_lib.crime.ingest import check_source, read_events
@@ -25,6 +26,8 @@ __all__ = [
     "SYNTHETIC_ATTRIBUTION",
     "Density",
     "Events",
+    "Exposure",
+    "FeedbackSimulation",
     "Grid",
     "Hotspots",
     "MonthlySeries",
@@ -37,6 +40,7 @@ __all__ = [
     "check_source",
     "cross_table",
     "evaluate_places",
+    "exposure",
     "false_discovery",
     "getis_ord",
     "kde",
@@ -47,6 +51,7 @@ __all__ = [
     "read_points",
     "refuse_person_columns",
     "seasonal_profile",
+    "simulate_feedback",
     "summarise",
     "suppress",
     "top_cells",
