@@ -166,7 +166,7 @@ def read_arrays(path: Path, needed: tuple[str, ...]) -> dict[str, np.ndarray]:
     InputError : not an npz, truncated, or arrays are missing.
     """
     try:
-        with np.load(path, allow_pickle=False) as archive:
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
             missing = sorted(set(needed) - set(archive.files))
             if missing:
                 raise InputError(f"{path.name}: got {sorted(archive.files)}, expected also {missing}")

@@ -1,0 +1,62 @@
+"""A painted head is photographed, and its paint found again."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from crimeface_lib.reconstruction import Camera, Mesh, MorphableModel, Texture, bake_texture
+from crimeface_lib.reconstruction.shade import render, sample
+
+
+def _paint(toy: MorphableModel, side: int = 256) -> np.ndarray:
+    """Skin with a dark stripe across and a red spot on one cheek."""
+    v, u = np.mgrid[1:0:side * 1j, 0:1:side * 1j]
+    paint = np.tile(np.array([200.0, 150, 125]), (side, side, 1))
+    paint[np.abs(v - 0.52) < 0.02] = [90, 60, 50]
+    paint[(u - 0.56) ** 2 + (v - 0.42) ** 2 < 0.03**2] = [190, 60, 60]
+    return paint.astype(np.uint8)
+
+
+@pytest.fixture(scope="module")
+def painted(toy: MorphableModel) -> np.ndarray:
+    return _paint(toy)
+
+
+def _bake(toy: MorphableModel, paint: np.ndarray, *views: tuple[float, float]) -> Texture:
+    mesh = Mesh(toy.mean, toy.triangles, toy.uv, toy.triangles_uv, paint, np.zeros(len(toy.mean)))
+    cameras = [Camera.look(view, toy.mean, size=512) for view in views]
+    photos = [render(mesh, camera) for camera in cameras]
+    return bake_texture(toy, [toy.mean] * len(photos), photos, cameras, size=256)
+
+
+def test_what_a_photo_shows_is_kept(toy: MorphableModel, painted: np.ndarray) -> None:
+    baked = _bake(toy, painted, (0, 0))
+    clear = baked.observed > 0.95
+    assert clear.mean() > 0.05
+    difference = np.abs(baked.image.astype(float) - painted).mean(2)
+    assert np.median(difference[clear]) < 3
+    assert np.percentile(difference[clear], 95) < 25, "only edges of the paint are blurred"
+    behind = sample(baked.observed[..., None], np.array([[0.02, 0.5], [0.98, 0.5]]))
+    np.testing.assert_allclose(behind, 0, atol=1e-6)
+
+
+def test_the_back_is_filled_with_skin_and_not_with_background(toy: MorphableModel, painted: np.ndarray) -> None:
+    back = _bake(toy, painted, (0, 0)).image[40:216, :24].reshape(-1, 3).astype(float)
+    np.testing.assert_allclose(np.median(back, 0), [200, 150, 125], atol=12)
+
+
+def test_the_hidden_cheek_is_mirrored_and_said_to_be(toy: MorphableModel, painted: np.ndarray) -> None:
+    baked = _bake(toy, painted, (-55, 0))
+    spot, mirrored = (np.array([[u, 0.42]]) for u in (0.56, 0.44))
+    assert sample(baked.observed[..., None], spot)[0, 0] > 0.9
+    assert sample(baked.observed[..., None], mirrored)[0, 0] < 0.6
+    far = np.array([[0.36, 0.52]])
+    assert sample(baked.observed[..., None], far)[0, 0] < 0.05
+    assert sample(baked.mirrored[..., None], far)[0, 0] > 0.5
+    assert sample(baked.image.astype(np.float32), far)[0].max() < 140, "the stripe goes on in the mirrored part"
+
+
+def test_two_photos_show_more_than_one(toy: MorphableModel, painted: np.ndarray) -> None:
+    one, two = _bake(toy, painted, (40, 0)), _bake(toy, painted, (40, 0), (-40, 0))
+    assert two.observed_fraction > 1.2 * one.observed_fraction
