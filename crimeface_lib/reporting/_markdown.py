@@ -37,14 +37,14 @@ def markdown_to_html(context: Any, source: str) -> str:
 def formula(tex: str, *, block: bool = False) -> str:
     """Return a formula as an SVG picture; what matplotlib can't set is shown as code."""
     from matplotlib.figure import Figure
+    from matplotlib.font_manager import FontProperties
     from matplotlib.mathtext import MathTextParser
 
     size = 12.0
     text = f"${tex}$"
     try:
         with house_style():
-            width, height, depth, *_ = MathTextParser("path").parse(text, dpi=72)
-            width, height, depth = (v * size / 10 for v in (width, height, depth))
+            width, height, depth, *_ = MathTextParser("path").parse(text, dpi=72, prop=FontProperties(size=size))
             figure = Figure(figsize=((width + 2) / 72, (height + 2) / 72))
             figure.patch.set_alpha(0)
             figure.text(0, (depth + 1) / (height + 2), text, size=size, color=INK, parse_math=True)

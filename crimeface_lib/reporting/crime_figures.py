@@ -150,7 +150,8 @@ def pai_figure(rows: pd.DataFrame, *, baseline: str = "counts") -> Figure:
             axes.vlines(x, part["lo"], part["hi"], color=colour, linewidth=1.6)
             axes.scatter(
                 x, part["pai"], s=38, marker=_MARKERS[i % len(_MARKERS)], zorder=3, edgecolor=colour, linewidth=1.4,
-                color=PAPER if model == baseline else colour, label=f"{model} (baseline)" if model == baseline else model,
+                color=PAPER if model == baseline else colour,
+                label=f"{model} (baseline)" if model == baseline else model,
             )  # fmt: skip
             if model == baseline:
                 axes.hlines(part["pai"], np.arange(len(shares)) - 0.42, np.arange(len(shares)) + 0.42,
@@ -175,7 +176,7 @@ def read_months(labels: pd.Index) -> pd.PeriodIndex:
     if isinstance(labels, pd.PeriodIndex):
         return labels.asfreq("M")
     try:
-        return pd.PeriodIndex(pd.to_datetime(labels.astype(str) if labels.dtype == object else labels), freq="M")
+        return pd.PeriodIndex(labels, freq="M")
     except (TypeError, ValueError) as error:
         raise SchemaError(f"months: got {list(labels[:3])}, expected months such as 2019-07 ({error})") from error
 
@@ -194,19 +195,19 @@ def _month_axis(axes: Axes, months: pd.PeriodIndex) -> None:
     axes.set_xlim(-0.5, count - 0.5)
 
 
-def _two(absent: str, present: str):  # type: ignore[no-untyped-def]
+def _two(absent: str, present: str):
     from matplotlib.colors import ListedColormap
 
     return ListedColormap([absent, present])
 
 
-def _patch(colour: str, label: str):  # type: ignore[no-untyped-def]
+def _patch(colour: str, label: str):
     from matplotlib.patches import Patch
 
     return Patch(facecolor=colour, alpha=0.85, label=label)
 
 
-def _cross(label: str):  # type: ignore[no-untyped-def]
+def _cross(label: str):
     from matplotlib.lines import Line2D
 
     return Line2D([], [], marker="x", linestyle="", color=VERMILLION, markeredgewidth=1.6, markersize=5, label=label)

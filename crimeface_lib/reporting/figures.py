@@ -94,7 +94,7 @@ def uncertainty_sheet(
         figure, axes = _image_row(panels, alt=f"Map of {label}", extra_height=0.55)
         bar = figure.colorbar(scale, ax=axes, location="bottom", shrink=0.6, aspect=40, pad=0.04, extend="max")
         bar.set_label(label)
-        bar.outline.set_visible(False)  # type: ignore[operator]
+        bar.outline.set_visible(False)
     return figure
 
 
@@ -175,7 +175,7 @@ def custody_timeline(frame: pd.DataFrame) -> Figure:
     events = frame.sort_values("at", kind="stable")
     kinds = list(dict.fromkeys(events["event"]))
     colour = {kind: CATEGORIES[i % len(CATEGORIES)] for i, kind in enumerate(kinds)}
-    rows = np.arange(len(events))
+    rows = range(len(events))
     with house_style():
         figure = new_figure(height=0.5 + 0.3 * len(events), alt=f"{len(events)} custody events in order of time")
         axes = figure.subplots()
@@ -233,7 +233,7 @@ def _draw_landmarks(axes: Axes, points: np.ndarray, sd: Any, *, scale: int) -> N
             stroke = np.vstack([stroke, stroke[:1]]) if closed else stroke
             axes.plot(*stroke.T, color=PAPER, linewidth=1.8, alpha=0.55)
             axes.plot(*stroke.T, color=BLUE, linewidth=0.8)
-    axes.scatter(*points.T, s=7, color=ORANGE, edgecolor=INK, linewidth=0.3, zorder=3)
+    axes.scatter(points[:, 0], points[:, 1], s=7, color=ORANGE, edgecolor=INK, linewidth=0.3, zorder=3)
     if sd is not None:
         from matplotlib.collections import EllipseCollection
 

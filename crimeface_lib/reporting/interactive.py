@@ -10,6 +10,7 @@ import io
 import json
 from dataclasses import dataclass
 from html import escape
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -117,7 +118,12 @@ def snapshot_html(plot: k3d.Plot, *, static: Figure | None = None, title: str = 
     static : the figure that stands for it on paper.
     title : what a screen reader says of the frame.
     """
-    page = plot.get_snapshot(additional_js_code=_SWITCH).replace("</head>", f"<style>{_FRAME_CSS}</style></head>", 1)
+    css = _template("face_frame.css")
+    page = plot.get_snapshot(additional_js_code=_template("face_frame.js")).replace(
+        "</head>", f"<style>{css}</style></head>", 1
+    )
+    # k3d's formula fonts are not in the snapshot and we show no formula: don't let the browser look for them
+    page = page.replace("eval(k3dSource)", 'eval(k3dSource.replace(/,url\\(fonts[^)]*\\) format\\("[a-z]+"\\)/g, ""))')
     target = '<div id="canvasTarget"></div>'
     if target not in page:
         raise IntegrityError("k3d: its snapshot page has changed shape, expected a canvasTarget; use k3d 3.x")
@@ -161,10 +167,14 @@ def cell_heatmap(cells: gpd.GeoDataFrame, values: npt.ArrayLike, *, label: str) 
     grid[place[:, 1] - first[1], place[:, 0] - first[0]] = amounts
     centres = whole[:2] + (first + 0.5) * size
     scale = [[p, "#" + "".join(f"{round(255 * c):02x}" for c in sequential()(p)[:3])] for p in np.linspace(0, 1, 9)]
+    # a few busy cells must not leave all others pale: the scale ends at the 99th percentile and says so
+    most = float(np.ceil(np.nanpercentile(amounts, 99))) if np.isfinite(amounts).any() else 1.0
+    words = f"{label} (darkest: {most:,.0f} or more)"
     figure = go.Figure(
         go.Heatmap(
             z=grid, x=centres[0] + size * np.arange(columns), y=centres[1] + size * np.arange(rows), colorscale=scale,
-            xgap=0.5, ygap=0.5, zmin=0, hoverongaps=False, colorbar={"title": {"text": label, "side": "right"}, "thickness": 12},
+            xgap=0.5, ygap=0.5, zmin=0, zmax=most or 1.0, hoverongaps=False,
+            colorbar={"title": {"text": words, "side": "right"}, "thickness": 12},
             hovertemplate=f"E %{{x:,.0f}} m<br>N %{{y:,.0f}} m<br><b>%{{z:,.4~g}}</b> {escape(label)}<extra></extra>",
         )
     )  # fmt: skip
@@ -192,7 +202,8 @@ def monthly_chart(frame: pd.DataFrame, *, unit: str = "recorded events a month")
     figure = go.Figure(
         [
             go.Scatter(
-                x=series.index.astype(str), y=series[name].to_numpy(float), name=str(name), mode="lines+markers", connectgaps=False,
+                x=series.index.astype(str), y=series[name].to_numpy(float), name=str(name), mode="lines+markers",
+                connectgaps=False,
                 marker={"size": 5}, line={"color": CATEGORIES[i % len(CATEGORIES)], "dash": dashes[i % len(dashes)]},
                 hovertemplate="%{x}: %{y:,.0f}",
             )
@@ -200,18 +211,23 @@ def monthly_chart(frame: pd.DataFrame, *, unit: str = "recorded events a month")
         ]
     )  # fmt: skip
     figure.update_xaxes(type="date", showgrid=False, linecolor=INK).update_yaxes(
-        title=unit, rangemode="tozero", gridcolor=LINE, zerolinecolor=INK
+        title=unit, tickformat=",.0f", rangemode="tozero", gridcolor=LINE, zerolinecolor=INK
     )
     return _house_layout(figure, height=360)
 
 
 def _house_layout(figure: go.Figure, *, height: int) -> go.Figure:
     figure.update_layout(
-        template="none", height=height, margin={"l": 56, "r": 12, "t": 16, "b": 40}, separators=".\u2009", hovermode="closest",
+        template="none", height=height, margin={"l": 56, "r": 12, "t": 16, "b": 40}, separators=".\u2009",
+        hovermode="closest",
         font={"family": "Segoe UI,Roboto,Helvetica Neue,Liberation Sans,Arial,sans-serif", "size": 13, "color": INK},
         legend={"orientation": "h", "y": 1.0, "yanchor": "bottom", "x": 1, "xanchor": "right"},
     )  # fmt: skip
     return figure
+
+
+def _template(name: str) -> str:
+    return Path(__file__).with_name("templates").joinpath(name).read_text("utf-8")
 
 
 def _on_paper(static: Figure | None) -> str:
@@ -220,7 +236,8 @@ def _on_paper(static: Figure | None) -> str:
     data = base64.b64encode(figure_png(static)).decode()
     width = round(static.get_size_inches()[0] * PIXELS_PER_INCH)
     alt = escape(getattr(static, "alt", "") or "figure")
-    return f'<div class="cf-print cf-figure"><img alt="{alt}" style="width:{width}px" src="data:image/png;base64,{data}"></div>'
+    image = f'<img alt="{alt}" style="width:{width}px" src="data:image/png;base64,{data}">'
+    return f'<div class="cf-print cf-figure">{image}</div>'
 
 
 def _looks(plot: k3d.Plot) -> str:
@@ -259,10 +276,11 @@ def _texture_arrays(
         )
     pairs, index = np.unique(np.stack([faces.ravel(), corners.ravel()], axis=1), axis=0, return_inverse=True)
     vertex, place = pairs.T
+    downwards = coordinates * [1, -1] + [0, 1]  # k3d counts v from the top of the picture, as glTF does
     file = io.BytesIO()
     Image.fromarray(check_image(texture, name="texture")).save(file, format="JPEG", quality=88)
     return _mesh_arrays(points[vertex], index.reshape(-1, 3), normals[vertex]) | {
-        "uvs": coordinates[place].astype(np.float32), "texture": file.getvalue(), "texture_file_format": "jpg"
+        "uvs": downwards[place].astype(np.float32), "texture": file.getvalue(), "texture_file_format": "jpg"
     }  # fmt: skip
 
 
@@ -273,27 +291,3 @@ def _vertex_normals(points: np.ndarray, faces: np.ndarray) -> np.ndarray:
     np.add.at(normals, faces.ravel(), np.repeat(across, 3, axis=0))
     length = np.linalg.norm(normals, axis=1, keepdims=True)
     return normals / np.where(length > 0, length, 1.0)
-
-
-_FRAME_CSS = (
-    "body{background:#fff}nav{position:absolute;left:12px;top:12px;display:flex;flex-wrap:wrap;gap:6px;align-items:center;"
-    "font:13px 'Segoe UI',Roboto,'Liberation Sans',Arial,sans-serif;color:#1B2430}"
-    "nav button{font:inherit;padding:4px 12px;border:1px solid #59636F;border-radius:4px;background:#fff;color:#1B2430;cursor:pointer}"
-    "nav button[aria-pressed=true]{background:#1B2430;color:#fff}nav p{margin:0 0 0 8px;display:flex;gap:6px;align-items:center}"
-    "nav i{width:96px;height:10px;background:linear-gradient(90deg,#00224e,#35456c,#666970,#958f78,#c8b866,#fee838)}nav [hidden]{display:none}"
-)
-_SWITCH = """
-const buttons = [...document.querySelectorAll("nav button")];
-const show = id => {
-  const meshes = K3DInstance.getWorld().ObjectsListJson;
-  document.querySelectorAll("nav [data-id]").forEach(part => {
-    const on = part.dataset.id === id;
-    if (part.tagName === "P") { part.hidden = !on; return; }
-    part.setAttribute("aria-pressed", on);
-    const mesh = meshes[part.dataset.id];
-    if (mesh.visible !== on) { mesh.visible = on; K3DInstance.reload(mesh, null, true).then(() => K3DInstance.render()); }
-  });
-};
-buttons.forEach(button => button.addEventListener("click", () => show(button.dataset.id)));
-if (buttons.length) show(buttons[0].dataset.id);
-"""

@@ -75,7 +75,8 @@ def crime_map(
         axes.set_axis_off()
         axes.set_title(title)
         figure.legend(handles=handles, title=legend, loc="outside right upper", alignment="left",
-                      title_fontproperties={"size": 8}, labelspacing=0.55, handlelength=1.5, handleheight=1.1)  # fmt: skip
+                      title_fontproperties={"size": 8}, labelspacing=0.55,
+                      handlelength=1.5, handleheight=1.1)  # fmt: skip
         _scale_bar(axes)
         figure.supxlabel(
             "\n".join(filter(None, (caveat, attribution))), x=0.01, ha="left", size=7, color=MUTED, wrap=True
@@ -87,7 +88,7 @@ def value_classes(values: npt.ArrayLike) -> np.ndarray:
     """Return the ascending class edges of positive values: quantiles, rounded to whole numbers for counts.
 
     >>> value_classes([0, 1, 1, 2, 3, 8, 40]).tolist()
-    [1.0, 3.0, 7.0, 24.0, 40.0]
+    [1.0, 2.0, 7.0, 24.0, 35.0, 40.0]
     """
     array = np.asarray(values, float)
     positive = array[np.isfinite(array) & (array > 0)]
@@ -107,15 +108,16 @@ def _draw_cells(axes: Axes, geometry: Any, values: np.ndarray) -> list[Any]:
     whole = bool(np.all(edges == np.round(edges)))
     inner = edges[1:-1]
     bands = len(inner) + 1 if len(edges) else 0
-    colours = sequential()(np.linspace(0.22, 1.0, max(bands, 1)))
+    colours: Any = sequential()(np.linspace(0.22, 1.0, max(bands, 1)))
     kind = np.where(values > 0, np.searchsorted(inner, values, side="right" if not whole else "left"), -1)
     known = np.isfinite(values)
     handles = []
-    groups = [(~known, PAPER, "no data"), (known & (kind < 0), sequential()(0.0), "0")]
+    groups: list[Any] = [(~known, PAPER, "no data"), (known & (kind < 0), sequential()(0.0), "0")]
     groups += [(known & (kind == i), colours[i], _band_label(edges, i, bands, whole=whole)) for i in range(bands)]
     for mask, colour, label in groups:
         if mask.any():
             _add_paths(axes, geometry[mask], facecolor=colour, edgecolor=colour, linewidth=0.25)
+        if mask.any() or label not in {"no data", "0"}:
             handles.append(Patch(facecolor=colour, edgecolor=MUTED, linewidth=0.5, label=label))
     return handles
 
@@ -167,5 +169,5 @@ def _scale_bar(axes: Axes) -> None:
     text = f"{length / 1000:g} km" if length >= 1000 else f"{length:g} m"
     axes.annotate(text, (left + length, drop), xytext=(5, 0), textcoords="offset points", va="center", size=8)
     axes.annotate("N", (0.985, 1.0), (0.985, 0.9), xycoords="axes fraction", ha="center", va="center", size=9,
-                  weight="bold", arrowprops={"arrowstyle": "-|>", "color": INK, "shrinkA": 0, "shrinkB": 0})  # fmt: skip
+                  weight="bold", arrowprops={"arrowstyle": "-|>", "color": INK, "shrinkA": 0})  # fmt: skip
     axes.set_ylim(drop - 0.02 * (top - bottom), top)

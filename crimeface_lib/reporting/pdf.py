@@ -20,7 +20,10 @@ CHROMIUM_ARGS = (
     "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
     "--disable-component-update", "--disable-sync",
 )  # fmt: skip
-_LINE = "font:7.5pt 'Liberation Sans',Arial,sans-serif;color:#59636F;width:100%;margin:0 15mm;display:flex;justify-content:space-between"
+_LINE = (
+    "font:7.5pt 'Liberation Sans',Arial,sans-serif;color:#59636F;width:100%;margin:0 15mm;"
+    "display:flex;justify-content:space-between"
+)
 
 
 def html_to_pdf(
@@ -66,8 +69,9 @@ def html_to_pdf(
                 page.goto(source.as_uri(), wait_until="load")
                 head, foot = _margins(source)
                 data = page.pdf(
-                    format="A4", print_background=True, display_header_footer=True, header_template=head, footer_template=foot,
-                    margin={"top": "17mm", "bottom": "18mm", "left": "15mm", "right": "15mm"}, tagged=True, outline=True,
+                    format="A4", print_background=True, display_header_footer=True,
+                    header_template=head, footer_template=foot, tagged=True, outline=True,
+                    margin={"top": "17mm", "bottom": "18mm", "left": "15mm", "right": "15mm"},
                 )  # fmt: skip
                 page.close()
                 write_atomic(target, data)
@@ -91,7 +95,8 @@ def find_chromium(chromium: StrPath | None = None) -> Path:
     found = next(filter(None, map(shutil.which, BROWSERS)), None)
     if found is None:
         raise MissingBackendError(
-            f"PDF needs a browser; looked for {', '.join(BROWSERS)} on PATH; apt install chromium, or set CRIMEFACE_CHROMIUM"
+            f"PDF needs a browser; looked for {', '.join(BROWSERS)} on PATH; "
+            "apt install chromium, or set CRIMEFACE_CHROMIUM"
         )
     return Path(found)
 

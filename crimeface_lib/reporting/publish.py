@@ -194,7 +194,8 @@ def _cover_lines(cover: Cover) -> dict[str, list[str]]:
 def _split_provenance(provenance: Mapping[str, Any]) -> tuple[list[tuple[str, Any]], list[tuple[str, Any]]]:
     """Return plain values, shown in one table, and sections that make a table each."""
     plain = to_plain(dict(provenance))
-    facts, sections = [], []
+    facts: list[tuple[str, Any]] = []
+    sections: list[tuple[str, Any]] = []
     for name, content in plain.items():
         records = isinstance(content, list) and content and all(isinstance(row, dict) for row in content)
         (sections if records or (isinstance(content, dict) and content) else facts).append((name, content))

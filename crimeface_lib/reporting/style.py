@@ -84,7 +84,8 @@ def house_style() -> Iterator[None]:
     import matplotlib
 
     defaults = {k: v for k, v in matplotlib.rcParamsDefault.items() if not k.startswith("backend")}
-    with matplotlib.rc_context(defaults | _RC):
+    settings: Any = defaults | _RC
+    with matplotlib.rc_context(settings):
         yield
 
 
@@ -134,9 +135,8 @@ def sequential() -> Colormap:
     from matplotlib.colors import LinearSegmentedColormap
 
     cividis = matplotlib.colormaps["cividis"]
-    return LinearSegmentedColormap.from_list(
-        "cf_sequential", ["#F6F3E6", *(cividis(p) for p in (0.9, 0.68, 0.42, 0.2, 0.0))]
-    )
+    stops: Any = ["#F6F3E6", *(cividis(p) for p in (0.9, 0.68, 0.42, 0.2, 0.0))]
+    return LinearSegmentedColormap.from_list("cf_sequential", stops)
 
 
 def css_variables() -> str:
