@@ -149,16 +149,17 @@ def _borders(fixed: FloatArray) -> tuple[FloatArray, FloatArray]:
     for low, high in ((knots[0], knots[1]), (knots[2], knots[3])):
         fine = np.linspace(low, high, 2000)
         count = np.concatenate([[0], np.cumsum(np.diff(fine) / spacing(np.column_stack([0 * fine, fine]))[1:])])
-        steps = np.linspace(0, count[-1], int(round(count[-1])) + 1)[1:-1]
+        steps = np.linspace(0, count[-1], round(count[-1]) + 1)[1:-1]
         middle.append(np.interp(steps, count, fine))
     slide = np.concatenate(middle)
     slide = np.column_stack([np.zeros_like(slide), slide])
     fine = np.linspace(shape.BASE, shape.CROWN, 4000)
     arc = np.concatenate([[0], np.cumsum(np.hypot(np.diff(fine), np.diff(np.pi * width(fine))))])
-    t = np.interp(np.linspace(0, arc[-1], 62), arc, fine)
+    t = np.interp(np.linspace(0, arc[-1], 52), arc, fine)
     back = np.column_stack([np.pi * width(t), t])
     base = np.column_stack([np.linspace(0, np.pi * RADIUS, 30)[:-1], np.full(29, shape.BASE)])
-    return slide, np.vstack([back, base])
+    by_crown = np.array([[8.0, shape.CROWN - 5.0]])  # keeps the front's midline off the back's
+    return slide, np.vstack([back, base, by_crown])
 
 
 def _fill(taken: FloatArray) -> FloatArray:

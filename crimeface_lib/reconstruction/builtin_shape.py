@@ -137,7 +137,7 @@ def _mask(p: FloatArray, sections: Sections) -> FloatArray:
     depth = np.where(dz > 0, middle - widest, widest + 55.0)
     g = np.maximum((x / breadth) ** n + (np.abs(dz) / depth) ** n, 1e-9) ** (1 / n)
     face = np.hypot(x, dz) * (1 - 1 / g)
-    slope = 0.46 * smoothstep(x, 0, 46)
+    slope = 0.40 * smoothstep(x, 4, 50)
     floor = -119.0 + slope * np.maximum(86 - z, 0) + 0.10 * np.maximum(86 - z, 0)
     face = smooth_max(face, (floor - y) / np.sqrt(1 + slope**2), 18.0)
     return smooth_max(face, y - 70.0, 30.0)
@@ -211,7 +211,7 @@ def lip_front(x: FloatArray) -> FloatArray:
 
 def lip_line(x: FloatArray) -> FloatArray:
     """How far the line between the lips lies above its middle at ``x`` mm from the midline."""
-    return 0.9 * np.exp(-(((x - 10) / 7) ** 2)) - 0.9 * np.exp(-((10 / 7) ** 2)) - 0.0022 * x**2
+    return 0.9 * np.exp(-(((x - 10) / 7) ** 2)) - 0.9 * np.exp(-((10 / 7) ** 2)) - 0.0012 * x**2
 
 
 def solid(p: FloatArray, sections: Sections) -> FloatArray:

@@ -31,6 +31,12 @@ def rulers(model: MorphableModel, vertices: np.ndarray) -> dict[str, float]:
     x, y, z = model.mean.T  # where each calliper touches is chosen on the mean head
     across = vertices[:, 0]
     wings = (y < -37) & (y > -45) & (z > 96) & (np.abs(x) < 25)
+    start, stop = model.regions["eyes"]
+    in_eye = (model.triangles >= start) & (model.triangles < stop)
+    lids = np.unique(model.triangles[in_eye.any(1)])
+    lids = lids[(lids < start) & (model.mean[lids, 0] > 0)]
+    inner, outer = lids[x[lids].argmin()], lids[x[lids].argmax()]
+    mirrored = [int(np.linalg.norm(model.mean - model.mean[v] * [-1, 1, 1], axis=1).argmin()) for v in (inner, outer)]
     chin = np.flatnonzero((x == 0) & (z > 60) & (y < -90))
     chin = vertices[chin[y[chin].argmin()]]
     return {
@@ -38,8 +44,8 @@ def rulers(model: MorphableModel, vertices: np.ndarray) -> dict[str, float]:
         "nose_breadth": np.ptp(across[wings]),
         "bizygomatic_breadth": np.ptp(across[(np.abs(y + 20) < 3) & (z > 22)]),
         "face_height": float(np.linalg.norm(points[27] - chin)),
-        "intercanthal_breadth": points[42, 0] - points[39, 0],
-        "biocular_breadth": points[45, 0] - points[36, 0],
+        "intercanthal_breadth": across[inner] - across[mirrored[0]],
+        "biocular_breadth": across[outer] - across[mirrored[1]],
         "mouth_breadth": points[54, 0] - points[48, 0],
         "nose_height": float(np.linalg.norm(points[27] - points[33])),
     }
