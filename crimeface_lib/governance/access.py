@@ -131,8 +131,8 @@ class People:
                 raise InputError(f"account {user.id!r} exists; change it with set_roles")
             record = {"user": user.id, "person": user.person, "roles": sorted(user.roles)}
             self._store.insert(_TABLE, {**record, **secret, "failures": 0, "locked_until": None})
-        actor = by.id if by else user.id
-        self._record("people.added", actor, account=user.id, person=user.person, roles=sorted(user.roles))
+            actor = by.id if by else user.id
+            self._record("people.added", actor, account=user.id, person=user.person, roles=sorted(user.roles))
         return user
 
     def set_roles(self, user_id: str, roles: Iterable[Role], *, by: User) -> User:
@@ -147,7 +147,7 @@ class People:
             changed = User(user_id, _check_roles(roles), record["person"])
             self._check_manager(by, changed)
             self._store.update(_TABLE, record["id"], {"roles": sorted(changed.roles)})
-        self._record("people.roles_set", by.id, account=user_id, roles=sorted(changed.roles))
+            self._record("people.roles_set", by.id, account=user_id, roles=sorted(changed.roles))
         return changed
 
     def get(self, user_id: str) -> User:
@@ -183,9 +183,8 @@ class People:
                 self._store.update(_TABLE, record["id"], {"failures": 0 if until else failures, "locked_until": until})
                 locked = until is not None
         if locked:
-            self.refuse(
-                user_id, "login", "locked", "this account is locked after too many failures; wait or ask an admin"
-            )
+            minutes = f"{self._lock_for.total_seconds() / 60:.0f} minutes"
+            self.refuse(user_id, "login", "locked", f"this account is locked after too many failures; wait {minutes}")
         if record is None or not right:
             # What was typed as an id may be a password: an unknown one is never written anywhere.
             known = user_id if record else "unknown"
@@ -238,9 +237,7 @@ class People:
         stored = self._stored(user, action)
         if not may(stored, action):
             needed = _listed(role for role, actions in PERMITTED.items() if action in actions)
-            message = (
-                f"{user.id} may not {action}: has roles {_listed(stored.roles)}, needs {needed or 'a role nobody has'}"
-            )
+            message = f"{user.id} may not {action}: has roles {_listed(stored.roles)}, needs {needed}"
             self.refuse(user.id, action, "role", message, **facts)
         return stored
 
@@ -268,7 +265,8 @@ class People:
 
     def _check_manager(self, by: User | None, target: User) -> None:
         if by is None:
-            raise RefusedError("accounts exist already: give by=, an admin who is another person")
+            message = "accounts exist already: give by=, an admin who is another person"
+            self.refuse("unknown", "manage_people", "no_admin", message)
         if self.require(by, "manage_people").person == target.person:
             self.refuse(by.id, "manage_people", "own_account", f"{by.id} may not give roles to their own person")
 

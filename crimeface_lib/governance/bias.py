@@ -103,11 +103,16 @@ def audit_bias(
 
 def _labels(comparisons: pd.DataFrame, attributes: Sequence[str]) -> pd.Series[str]:
     """Return the group of each comparison: "a", or "a × b" where the sides differ."""
-    first, second = (
-        comparisons[[f"{name}_{side}" for name in attributes]].astype(str).agg(AND.join, axis=1) for side in "ab"
-    )
+    first, second = (_joined(comparisons, [f"{name}_{side}" for name in attributes]) for side in "ab")
     crossed = first != second
     if (crossed & comparisons["mated"].astype(bool)).any():
         raise SchemaError(f"{' and '.join(attributes)}: a mated comparison has two groups; one person has one")
     low, high = first.where(first < second, second), first.where(first >= second, second)
     return first.where(~crossed, low + CROSS + high)
+
+
+def _joined(table: pd.DataFrame, columns: Sequence[str]) -> pd.Series[str]:
+    label = table[columns[0]].astype(str)
+    for column in columns[1:]:
+        label = label + AND + table[column].astype(str)
+    return label

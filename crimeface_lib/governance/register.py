@@ -163,10 +163,11 @@ class DpiaRegister:
         ------
         RefusedError : the adviser has written a version of it.
         """
+        advice = _said(advice, "advice")
         with self._step("advise", dpia, adviser) as record:
             self._check_independent("advise", dpia, record, adviser)
             self._log("advised", adviser, dpia, favourable=favourable)
-            given = {"text": _said(advice, "advice"), "favourable": favourable, **self._signed(adviser)}
+            given = {"text": advice, "favourable": favourable, **self._signed(adviser)}
             self._store.update(_TABLE, dpia, {"advice": given})
         return self.status(dpia)
 
@@ -210,16 +211,18 @@ class DpiaRegister:
 
     def reject(self, dpia: int, reason: str, *, approver: User) -> DpiaStatus:
         """Send the submitted version back; ``edit`` makes it a draft again."""
+        reason = _said(reason, "reason")
         with self._step("reject", dpia, approver):
             self._log("rejected", approver, dpia)
-            self._store.update(_TABLE, dpia, {"state": "rejected", "reason": _said(reason, "reason")})
+            self._store.update(_TABLE, dpia, {"state": "rejected", "reason": reason})
         return self.status(dpia)
 
     def withdraw(self, dpia: int, reason: str, *, user: User) -> DpiaStatus:
         """End an approval for good; runs under it are refused at their next call."""
+        reason = _said(reason, "reason")
         with self._step("withdraw", dpia, user):
             self._log("withdrawn", user, dpia)
-            self._store.update(_TABLE, dpia, {"state": "withdrawn", "reason": _said(reason, "reason")})
+            self._store.update(_TABLE, dpia, {"state": "withdrawn", "reason": reason})
         return self.status(dpia)
 
     # -- reading -------------------------------------------------------------------------------------------
@@ -231,7 +234,61 @@ class DpiaRegister:
         NotFoundError : no such DPIA.
         IntegrityError : the record can't be read.
         """
-        record, at = self._read(dpia), at or self._clock()
+        return self._status(dpia, self._read(dpia), at or self._clock())
+
+    def list(self, *, at: datetime | None = None) -> DpiaList:
+        """Return the status of every DPIA at ``at`` (now by default)."""
+        at = at or self._clock()
+        return DpiaList(tuple(self._status(record["id"], record, at) for record in self._store.find(_TABLE)))
+
+    def content(self, dpia: int) -> Dpia:
+        """Return the last version of a DPIA.
+
+        Raises
+        ------
+        NotFoundError : no such DPIA.
+        IntegrityError : the stored content is not what was written.
+        """
+        return self._content(dpia, self._read(dpia))
+
+    def approval(self, dpia: int) -> Approval:
+        """Return the approved content of a DPIA, if the approval holds now.
+
+        Raises
+        ------
+        NotApprovedError : it is not approved, or expired, or the audit log shows no such approval as last step.
+        IntegrityError : the stored content is not what was approved.
+        """
+        record = self._read(dpia)
+        status = self._status(dpia, record, self._clock())
+        if status.state == "expired":
+            message = f"DPIA {dpia} expired on {status.review_by}; edit it and have it approved again"
+            raise NotApprovedError(message, reason="expired")
+        if status.state not in ("approved", "review_due") or status.review_by is None:
+            raise NotApprovedError(f"DPIA {dpia} is {status.state}, expected approved", reason=status.state)
+        content, bound = self._content(dpia, record), record["approval"]
+        if (bound["content_hash"], bound["version"]) != (content.content_hash, status.version):
+            raise IntegrityError(f"DPIA {dpia}: the content is not what was approved; have it approved again")
+        logged = self._last_step(dpia)
+        facts = {key: bound[key] for key in ("version", "content_hash", "review_by")}
+        if logged is None or logged.event != "dpia.approved" or not facts.items() <= logged.facts.items():
+            message = f"DPIA {dpia}: the audit log does not show this approval as the last step; have it approved again"
+            raise NotApprovedError(message, reason="not_in_log")
+        return Approval(dpia, status.version, content, content.content_hash, status.review_by)
+
+    # -- inside --------------------------------------------------------------------------------------------
+    @contextmanager
+    def _step(self, step: str, dpia: int, user: User) -> Iterator[dict[str, Any]]:
+        action, states = STEPS[step]
+        with self._store.transaction():
+            self.people.require(user, action, dpia=dpia)
+            record = self._read(dpia)
+            state = self._status(dpia, record, self._clock()).state
+            if state not in states:
+                self._refuse(step, dpia, user, "state", f"it is {state}, expected {' or '.join(sorted(states))}")
+            yield record
+
+    def _status(self, dpia: int, record: Mapping[str, Any], at: datetime) -> DpiaStatus:
         try:
             last, approval = record["versions"][-1], record["approval"]
             content, scope = last["content"], last["content"]["scope"]
@@ -252,56 +309,6 @@ class DpiaRegister:
         except (LookupError, TypeError, ValueError) as error:
             raise IntegrityError(f"DPIA {dpia}: the stored record can't be read ({error}); restore it") from error
 
-    def list(self, *, at: datetime | None = None) -> DpiaList:
-        """Return the status of every DPIA at ``at`` (now by default)."""
-        return DpiaList(tuple(self.status(record["id"], at=at) for record in self._store.find(_TABLE)))
-
-    def content(self, dpia: int) -> Dpia:
-        """Return the last version of a DPIA.
-
-        Raises
-        ------
-        NotFoundError : no such DPIA.
-        IntegrityError : the stored content is not what was written.
-        """
-        return self._content(dpia, self._read(dpia))
-
-    def approval(self, dpia: int) -> Approval:
-        """Return the approved content of a DPIA, if the approval holds now.
-
-        Raises
-        ------
-        NotApprovedError : it is not approved, or expired, or the audit log shows no such approval as last step.
-        IntegrityError : the stored content is not what was approved.
-        """
-        status = self.status(dpia)
-        if status.state == "expired":
-            message = f"DPIA {dpia} expired on {status.review_by}; edit it and have it approved again"
-            raise NotApprovedError(message, reason="expired")
-        if status.state not in ("approved", "review_due") or status.review_by is None:
-            raise NotApprovedError(f"DPIA {dpia} is {status.state}, expected approved", reason=status.state)
-        record = self._read(dpia)
-        content, bound = self._content(dpia, record), record["approval"]
-        if (bound["content_hash"], bound["version"]) != (content.content_hash, status.version):
-            raise IntegrityError(f"DPIA {dpia}: the content is not what was approved; have it approved again")
-        logged = self._last_step(dpia)
-        facts = {key: bound[key] for key in ("version", "content_hash", "review_by")}
-        if logged is None or logged.event != "dpia.approved" or not facts.items() <= logged.facts.items():
-            message = f"DPIA {dpia}: the audit log does not show this approval as the last step; have it approved again"
-            raise NotApprovedError(message, reason="not_in_log")
-        return Approval(dpia, status.version, content, content.content_hash, status.review_by)
-
-    # -- inside --------------------------------------------------------------------------------------------
-    @contextmanager
-    def _step(self, step: str, dpia: int, user: User) -> Iterator[dict[str, Any]]:
-        action, states = STEPS[step]
-        with self._store.transaction():
-            self.people.require(user, action, dpia=dpia)
-            record, state = self._read(dpia), self.status(dpia).state
-            if state not in states:
-                self._refuse(step, dpia, user, "state", f"it is {state}, expected {' or '.join(sorted(states))}")
-            yield record
-
     def _check_independent(self, step: str, dpia: int, record: Mapping[str, Any], user: User) -> None:
         if user.person in {version["person"] for version in record["versions"]}:
             self._refuse(
@@ -310,10 +317,9 @@ class DpiaRegister:
 
     def _content(self, dpia: int, record: Mapping[str, Any]) -> Dpia:
         stored = record["versions"][-1]
-        content = Dpia.from_dict(stored["content"])
-        if content.content_hash != stored["content_hash"] or content_hash(stored["content"]) != stored["content_hash"]:
+        if content_hash(stored["content"]) != stored["content_hash"]:
             raise IntegrityError(f"DPIA {dpia}: the stored content was altered after it was written; edit it anew")
-        return content
+        return Dpia.from_dict(stored["content"])
 
     def _last_step(self, dpia: int) -> AuditEvent | None:
         size = len(self._audit.ledger)  # raises if the log became shorter

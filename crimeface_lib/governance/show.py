@@ -38,8 +38,8 @@ def record_html(title: str, parts: Mapping[str, Mapping[str, Any]], *, note: str
 
 
 def labelled(record: Mapping[str, Any]) -> dict[str, Any]:
-    """Return ``record`` with its field names as labels: ``lawful_basis`` → ``Lawful basis``."""
-    return {key.replace("_", " ").capitalize(): value for key, value in record.items()}
+    """Return ``record`` with its field names as labels: ``lawful_basis`` → ``Lawful basis``, ``dpo`` → ``DPO``."""
+    return {"DPO" if key == "dpo" else key.replace("_", " ").capitalize(): value for key, value in record.items()}
 
 
 def _cell(value: Any) -> str:

@@ -182,7 +182,10 @@ def test_what_can_not_be_logged_does_not_happen(office, monkeypatch):
 def test_what_is_unreadable_or_unknown_says_so(office):
     with pytest.raises(NotFoundError, match="no DPIA 7"):
         office.register.status(7)
-    office.approved()
+    dpia = office.approved()
+    alter(office, lambda record: record["versions"][0]["content"].pop("need"))
+    with pytest.raises(IntegrityError, match="altered"):
+        office.register.content(dpia)
     alter(office, lambda record: record["versions"][0].pop("content"))
     with pytest.raises(IntegrityError, match="can't be read"):
         office.register.list()
@@ -192,7 +195,10 @@ def test_reasons_and_advice_are_not_empty(office):
     dpia = office.submitted()
     with pytest.raises(InputError, match="reason"):
         office.register.reject(dpia, "  ", approver=office.dpo)
+    with pytest.raises(InputError, match="advice"):
+        office.register.advise(dpia, "", favourable=True, adviser=office.dpo)
     assert office.register.status(dpia).state == "submitted"
+    assert [e.event for e in office.audit.events("dpia.")] == ["dpia.drafted", "dpia.submitted"]
     assert office.register.reject(dpia, "Say who was asked.", approver=office.dpo).state == "rejected"
     assert office.register.edit(dpia, template("face_search"), author=office.author).state == "draft"
 
