@@ -33,6 +33,7 @@ from crimeface_lib.storage.locking import file_lock, held
 
 _FORMAT = "crimeface key ring v1"
 _SCRYPT = {"n": 1 << 15, "r": 8, "p": 3}  # 32 MiB and about 0.2 s: OWASP's minimum
+_SCRYPT_MOST = {"n": 1 << 20, "r": 16, "p": 16}  # a forged file must not take all memory
 _ID, _NONCE, _KEY, _TAG = 8, 12, 32, 16
 _WRAPPED = _ID + _NONCE + _KEY + _TAG
 
@@ -156,7 +157,7 @@ def _save(path: Path, secrets: _Secrets, passphrase: str | None) -> None:
     record: dict[str, Any] = {"format": _FORMAT, "scrypt": None, "body": _text(body)}
     if passphrase is not None:
         salt, nonce = os.urandom(16), os.urandom(_NONCE)
-        sealed = AESGCM(_stretch(passphrase, salt)).encrypt(nonce, body, _FORMAT.encode())
+        sealed = AESGCM(_stretch(passphrase, salt, _SCRYPT)).encrypt(nonce, body, _FORMAT.encode())
         record |= {"scrypt": _SCRYPT | {"salt": _text(salt)}, "body": _text(nonce + sealed)}
     write_atomic(path, canonical_json(record), mode=0o600)
 
@@ -178,9 +179,10 @@ def _load(path: Path, passphrase: str | None) -> _Secrets:
                 f"the key file {path.name} needs its passphrase; set CRIMEFACE_PASSPHRASE or give passphrase="
             )
         else:
-            if {name: scrypt[name] for name in _SCRYPT} != _SCRYPT:
+            cost = {name: int(scrypt[name]) for name in _SCRYPT}
+            if any(cost[name] > most for name, most in _SCRYPT_MOST.items()):
                 raise IntegrityError(wrong)
-            key = _stretch(passphrase, base64.b64decode(scrypt["salt"], validate=True))
+            key = _stretch(passphrase, base64.b64decode(scrypt["salt"], validate=True), cost)
             body = AESGCM(key).decrypt(body[:_NONCE], body[_NONCE:], _FORMAT.encode())
         fields = json.loads(body)
         secrets = _Secrets(
@@ -203,8 +205,8 @@ def _load(path: Path, passphrase: str | None) -> _Secrets:
     return secrets
 
 
-def _stretch(passphrase: str, salt: bytes) -> bytes:
-    return Scrypt(salt=salt, length=_KEY, **_SCRYPT).derive(unicodedata.normalize("NFC", passphrase).encode())
+def _stretch(passphrase: str, salt: bytes, cost: dict[str, int]) -> bytes:
+    return Scrypt(salt=salt, length=_KEY, **cost).derive(unicodedata.normalize("NFC", passphrase).encode())
 
 
 def _text(data: bytes) -> str:

@@ -154,30 +154,35 @@ class Ledger:
 
     def root(self, size: int | None = None) -> bytes:
         """Return the root of the tree over the first ``size`` entries, all by default."""
-        self._refresh()
-        return self._tree.root(size)
+        with self._mutex:
+            self._refresh()
+            return self._tree.root(size)
 
     def inclusion_proof(self, index: int, size: int | None = None) -> list[bytes]:
         """Return the proof that entry ``index`` is in the log of ``size`` entries.
 
         ``merkle.verify_inclusion`` checks it.
         """
-        self._refresh()
-        return self._tree.inclusion_proof(index, size)
+        with self._mutex:
+            self._refresh()
+            return self._tree.inclusion_proof(index, size)
 
     def consistency_proof(self, old: int, new: int | None = None) -> list[bytes]:
         """Return the proof that the log of ``new`` entries extends that of ``old``.
 
         ``merkle.verify_consistency`` checks it.
         """
-        self._refresh()
-        return self._tree.consistency_proof(old, new)
+        with self._mutex:
+            self._refresh()
+            return self._tree.consistency_proof(old, new)
 
     def checkpoint(self, *, at: datetime) -> Checkpoint:
         """Sign the present size and root. Keep what you get outside of this machine."""
         key = self._signing_key()
-        self._refresh()
-        return Checkpoint.sign(origin=self.origin, size=len(self._tree), root=self._tree.root(), at=at, key=key)
+        with self._mutex:  # size and root of the same moment
+            self._refresh()
+            size, root = len(self._tree), self._tree.root()
+        return Checkpoint.sign(origin=self.origin, size=size, root=root, at=at, key=key)
 
     def verify(self, checkpoint: Checkpoint | None = None) -> LedgerReport:
         """Read the file anew and check every line, then the whole against ``checkpoint``.

@@ -293,6 +293,31 @@ def test_after_death_at_any_boundary_the_store_is_before_or_after(tmp_path: Path
     assert int(deaths) > 8
 
 
+WRITER = """
+import sys
+from pathlib import Path
+from crimeface_lib.evidence import EvidenceStore
+from crimeface_lib.storage import KeyRing
+folder, name = Path(sys.argv[1]), sys.argv[2]
+store = EvidenceStore.open(folder / "evidence", keys=KeyRing.open(folder / "keys.json"))
+for i in range(8):
+    item = store.add(f"{i}".encode(), actor=name, purpose="x", kind="note", case=name)
+    store.get(item.id, actor=name, purpose="x")
+    if i % 2:
+        store.delete(item.id, actor=name, purpose="x")
+"""
+
+
+def test_concurrent_processes_lose_nothing(store: EvidenceStore, tmp_path: Path) -> None:
+    """All write the same contents, each in its own case, so that they meet in the vault as well."""
+    running = [subprocess.Popen([sys.executable, "-c", WRITER, str(tmp_path), f"p{n}"]) for n in range(3)]
+    assert [process.wait(timeout=60) for process in running] == [0, 0, 0]
+    report = store.verify(store.checkpoint())
+    assert (report.items, report.erased, report.events, report.unrecorded) == (12, 12, 60, 0)
+    for item in store.list():
+        assert hashlib.sha256(store.get(item.id, **ADA)).hexdigest() == item.sha256
+
+
 def test_records_hold_json_only(store: EvidenceStore, tmp_path: Path) -> None:
     item = add(store)
     assert json.loads(json.dumps(item.to_dict()))["sha256"] == item.sha256

@@ -12,6 +12,12 @@ from crimeface_lib.core.errors import InputError, IntegrityError, NotFoundError,
 from crimeface_lib.storage import KeyRing
 
 
+@pytest.fixture
+def cheap(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Stretch passphrases a little only."""
+    monkeypatch.setitem(KeyRing.open.__func__.__globals__["_SCRYPT"], "n", 1 << 10)  # type: ignore[attr-defined]
+
+
 def test_the_same_file_gives_the_same_keys(tmp_path: Path) -> None:
     first, again = KeyRing.open(tmp_path / "keys.json"), KeyRing.open(tmp_path / "keys.json", create=False)
     assert stat.S_IMODE((tmp_path / "keys.json").stat().st_mode) == 0o600
@@ -36,6 +42,8 @@ def test_a_passphrase_seals_the_file(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="needs its passphrase"):
         KeyRing.open(path)
     assert keys.signing_key.private_bytes_raw() not in path.read_bytes()
+    cost = json.loads(path.read_bytes())["scrypt"]
+    assert (cost["n"], cost["r"], cost["p"]) == (1 << 15, 8, 3)
 
 
 def test_a_passphrase_for_an_open_file_is_no_comfort(tmp_path: Path) -> None:
@@ -54,11 +62,18 @@ def test_a_file_that_others_may_read_is_refused_with_the_remedy(tmp_path: Path, 
 
 
 @pytest.mark.parametrize("passphrase", [None, "secret"])
+@pytest.mark.usefixtures("cheap")
 def test_a_changed_file_is_noticed(tmp_path: Path, passphrase: str | None) -> None:
     path = tmp_path / "keys.json"
     KeyRing.open(path, passphrase=passphrase)
     record = json.loads(path.read_bytes())
-    for changed in ({"format": "x"}, {"body": "!"}, {"body": record["body"][:40]}, {"scrypt": {"n": 2}}):
+    for changed in (
+        {"format": "x"},
+        {"body": "!"},
+        {"body": record["body"][:40]},
+        {"scrypt": {"n": 2}},
+        {"scrypt": {"n": 1 << 40, "r": 8, "p": 1, "salt": ""}},
+    ):
         path.write_text(json.dumps(record | changed))
         with pytest.raises(IntegrityError):
             KeyRing.open(path, passphrase=passphrase or "x" if "scrypt" in changed else passphrase)
@@ -85,6 +100,7 @@ def test_a_wrapped_key_is_bound_to_its_context_and_ring(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("passphrase", [None, "secret"])
+@pytest.mark.usefixtures("cheap")
 def test_after_a_rotation_old_wraps_open_and_new_ones_use_the_new_key(tmp_path: Path, passphrase: str | None) -> None:
     path = tmp_path / "keys.json"
     keys = KeyRing.open(path, passphrase=passphrase)
