@@ -1,5 +1,14 @@
 """Faces, crimes and watchlists with known truth: nothing here is about anyone or anywhere."""
 
 from crimeface_lib.synthetic.crimes import CrimeTruth, SyntheticCrimes, synthetic_crimes, write_police_uk
+from crimeface_lib.synthetic.faces import degrade_photo
+from crimeface_lib.synthetic.watchlists import synthetic_watchlist
 
-__all__ = ["CrimeTruth", "SyntheticCrimes", "synthetic_crimes", "write_police_uk"]
+__all__ = [
+    "CrimeTruth",
+    "SyntheticCrimes",
+    "degrade_photo",
+    "synthetic_crimes",
+    "synthetic_watchlist",
+    "write_police_uk",
+]

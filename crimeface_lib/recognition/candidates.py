@@ -1,0 +1,135 @@
+"""The answer to a search: ranked candidates with likelihood ratios and caveats, never a verdict."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import date
+from html import escape
+from typing import TYPE_CHECKING, Any
+
+from crimeface_lib.core.results import Result
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+MEANING = (
+    "A likelihood ratio (LR) says how many times more probable this score is if both photos show the same person "
+    "than if they show two different people. It is not the probability that they are the same person: that also "
+    "depends on everything else known of the case."
+)
+DECISIONS = (
+    "This is a list of candidates and no identification. Two trained people must each compare the photos and decide, "
+    "the second without knowing what the first decided."
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate(Result):
+    """One entry of the watchlist, as a candidate.
+
+    Parameters
+    ----------
+    rank : from 1. record : of the entry. score : cosine.
+    likelihood_ratio, lr_low, lr_high : with its interval; ``at_limit`` where the calibration supports no more.
+    quality : of the reference photo, 0–100, None where unknown.
+    """
+
+    rank: int
+    subject: str
+    record: str
+    score: float
+    likelihood_ratio: float
+    lr_low: float
+    lr_high: float
+    at_limit: bool
+    quality: float | None
+    category: str
+    source: str
+    expires: date
+
+
+@dataclass(frozen=True, slots=True)
+class CandidateList(Result):
+    """Candidates for one probe, best first.
+
+    Parameters
+    ----------
+    gallery_size : entries searched; expired ones are not among them.
+    probe_quality : 0–100. probe_note : which face of how many was searched.
+    embedder, version : what made the templates. calibration : its summary.
+    level : of the intervals. caveats : sentences that belong on every page that shows this list.
+    """
+
+    candidates: tuple[Candidate, ...]
+    gallery_size: int
+    probe_quality: float
+    probe_note: str
+    embedder: str
+    version: str
+    calibration: dict[str, Any]
+    level: float
+    caveats: tuple[str, ...]
+
+    def __len__(self) -> int:
+        return len(self.candidates)
+
+    def to_frame(self) -> pd.DataFrame:
+        import pandas as pd
+
+        rows = [one.to_dict() for one in self.candidates]
+        return pd.DataFrame(rows, columns=list(Candidate.__dataclass_fields__))
+
+    def _repr_html_(self) -> str:
+        head = "".join(
+            f"<th>{name}</th>" for name in ("", "candidate", "score", "likelihood ratio", "reference quality")
+        )
+        rows = "".join(
+            f"<tr><td>{c.rank}</td><td><b>{escape(c.subject)}</b><br><small>{escape(c.category)} · {escape(c.source)}"
+            f"</small></td><td>{c.score:.3f}</td><td>{lr_text(c.likelihood_ratio, c.lr_low, c.lr_high)}"
+            f"{'<br><small>limit of the calibration data</small>' if c.at_limit else ''}</td>"
+            f"<td>{'–' if c.quality is None else f'{c.quality:.0f}'}</td></tr>"
+            for c in self.candidates
+        )
+        caveats = "".join(f"<li>{escape(text)}</li>" for text in self.caveats)
+        return (
+            f'<div class="cf-candidates"><p><b>{len(self)} candidates</b> of {self.gallery_size:,} entries searched · '
+            f"probe quality {self.probe_quality:.0f} of 100 · intervals {self.level:.0%}</p>"
+            f'<table class="cf-table"><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table>'
+            f"<ul>{caveats}</ul></div>"
+        )
+
+
+def lr_text(ratio: float, low: float, high: float) -> str:
+    """Return an LR with its interval, to two figures, as numbers only: verbal scales overstate.
+
+    >>> lr_text(13200, 8100, 20400)
+    '1.3 × 10⁴ (8.1 × 10³ – 2.0 × 10⁴)'
+    >>> lr_text(2.04, 0.031, 40)
+    '2.0 (0.031 – 40)'
+    """
+    return f"{_number(ratio)} ({_number(low)} – {_number(high)})"
+
+
+def _number(value: float) -> str:
+    mantissa, _, exponent = f"{value:.1e}".partition("e")
+    power = int(exponent)
+    if -3 < power < 3:
+        return f"{float(f'{value:.1e}'):.{max(0, 1 - power)}f}"
+    return f"{mantissa} × 10{str(power).translate(str.maketrans('-0123456789', '⁻⁰¹²³⁴⁵⁶⁷⁸⁹'))}"
+
+
+def caveats(calibration: Any, *, gallery_size: int, top: int) -> tuple[str, ...]:
+    """Return what must be said beside a list made with this calibration over this many entries."""
+    pairs, people = sum(calibration.pairs), calibration.subjects
+    return (
+        MEANING,
+        f"The LRs were calibrated on {calibration.dataset or 'an unnamed data set'} ({pairs:,} pairs of {people:,} "
+        "people). They do not carry over to photos of another kind, such as CCTV, low resolution, strong light or "
+        "other ages, without a calibration on pairs like those of the case; the intervals do not cover that "
+        "difference.",
+        f"{gallery_size:,} entries were searched and the best {top:,} are shown. The more entries, the more resemble "
+        "the probe by chance: the first rank is no evidence by itself, and the LR of a candidate that was found "
+        "by searching says less than that of a suspect found by other means.",
+        "The person in the probe may not be on the watchlist at all.",
+        DECISIONS,
+    )
