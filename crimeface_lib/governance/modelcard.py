@@ -160,7 +160,7 @@ class ModelRegistry:
 
         Parameters
         ----------
-        version : refuse any other.
+        version : the card's, or the SHA-256 of one of its weight files; any other is refused.
         weights : file name → SHA-256 of what will be loaded; each must be on the card, with that digest.
 
         Raises
@@ -173,7 +173,7 @@ class ModelRegistry:
             raise RefusedError(
                 f"no model card for {name!r}; there are: {', '.join(self._cards) or 'none'}; register(card) first"
             )
-        if version not in (None, card.version):
+        if version not in (None, card.version, *card.weights_sha256.values()):
             raise RefusedError(
                 f"{card.name}: got version {version}, the card is for {card.version}; write a card for it"
             )

@@ -38,7 +38,8 @@ class Office:
     stakeholder = User("stakeholder-1", frozenset({"stakeholder"}))
 
     review_by = date(2026, 6, 30)
-    use = Use("face_search", "method-evaluation", "synthetic-faces", "dlib-resnet", "0.3.0", "other-1")
+    model = template("face_search").scope.models[0]
+    use = Use("face_search", "method-evaluation", "synthetic-faces", model.name, model.version, "other-1")
 
     def __init__(self, folder: Path) -> None:
         self.folder, self.clock = folder, Clock()

@@ -52,9 +52,10 @@ def test_hashes_and_versions_are_those_of_the_installed_weights():
 
 
 def test_a_template_names_models_that_have_a_card():
-    for kind in ("face_search", "place_prediction"):
+    registry = ModelRegistry.bundled()
+    for kind, backends in (("face_search", "embedders"), ("place_prediction", "place_models")):
         for model in template(kind).scope.models:
-            assert BUNDLED[model.name].version == model.version
+            assert registry.require(f"{backends}:{model.name}", version=model.version)
 
 
 @pytest.mark.parametrize("licence", [{"code": "MIT", "weights": "?"}, {"code": "Proprietary", "weights": "none"}])
@@ -72,6 +73,7 @@ def test_what_is_loaded_is_what_the_card_says():
     assert registry.require("embedders:dlib", version="0.3.0", weights=card.weights_sha256) == card
     with pytest.raises(RefusedError, match=r"got version 0.4, the card is for 0.3.0"):
         registry.require("dlib-resnet", version="0.4")
+    assert registry.require("embedders:dlib", version=card.weights_sha256[next(iter(card.weights_sha256))]) == card
     with pytest.raises(RefusedError, match="no model card for 'arcface'"):
         registry.require("arcface")
     file = next(iter(card.weights_sha256))

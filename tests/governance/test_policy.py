@@ -33,8 +33,8 @@ def test_no_dpia_says_how_to_start_one(office):
     [
         ({"purpose": "live-use"}, "purpose: got live-use, approved method-evaluation"),
         ({"dataset": "lfw"}, "dataset: got lfw, approved synthetic-faces"),
-        ({"model": "arcface"}, "model: got arcface, approved dlib-resnet"),
-        ({"model_version": "0.3.1"}, "model_version: got 0.3.1, approved 0.3.0"),
+        ({"model": "arcface"}, "model: got arcface, approved dlib"),
+        ({"model_version": "0.3.1"}, "model_version: got 0.3.1, approved 55533b28"),
     ],
 )
 def test_one_attribute_differs(office, change, said, named):
