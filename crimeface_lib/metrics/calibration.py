@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import numpy as np
 import numpy.typing as npt
-from scipy.optimize import isotonic_regression, minimize
+from scipy.optimize import isotonic_regression
 from scipy.special import expit
 
 from crimeface_lib.core.arrays import check_array, check_vector
 from crimeface_lib.core.errors import InputError
 from crimeface_lib.core.types import FloatArray
+
+#: Holds the slope of separable scores finite; too small to be seen in any other.
+_RIDGE = 1e-6
 
 
 def cllr(lr_mated: npt.ArrayLike, lr_nonmated: npt.ArrayLike) -> float:
@@ -101,14 +104,25 @@ def fit_logistic(
     centre, scale = float(both.mean()), float(both.std()) or 1.0
     x, y = (same - centre) / scale, (other - centre) / scale
 
-    def cost(theta: FloatArray) -> tuple[float, FloatArray]:
+    def cost(theta: FloatArray) -> float:
         a, b = theta
-        t, u = a + b * x, a + b * y
-        value = w_same @ np.logaddexp(0, -t) + w_other @ np.logaddexp(0, u) + 0.5e-6 * b * b
-        down, up = -w_same * expit(-t), w_other * expit(u)
-        return float(value), np.array([down.sum() + up.sum(), down @ x + up @ y + 1e-6 * b])
+        value = w_same @ np.logaddexp(0, -a - b * x) + w_other @ np.logaddexp(0, a + b * y)
+        return float(value + 0.5 * _RIDGE * b * b)
 
-    a, b = minimize(cost, np.array([0.0, 1.0]), jac=True, method="BFGS", options={"gtol": 1e-8}).x
+    theta, step = np.array([0.0, 1.0]), np.ones(2)
+    while np.abs(step).max() > 1e-9:  # Newton; convex, so halving the step always finds a lower cost
+        a, b = theta
+        p, q = expit(-a - b * x), expit(a + b * y)
+        down, up = -w_same * p, w_other * q
+        slope = np.array([down.sum() + up.sum(), down @ x + up @ y + _RIDGE * b])
+        u, v = w_same * p * (1 - p), w_other * q * (1 - q)
+        cross = u @ x + v @ y
+        curve = np.array([[u.sum() + v.sum() + _RIDGE, cross], [cross, u @ x**2 + v @ y**2 + _RIDGE]])
+        step = np.linalg.solve(curve, slope)
+        while cost(theta - step) > cost(theta) + 1e-15:
+            step = step / 2
+        theta = theta - step
+    a, b = theta
     return float(a - b * centre / scale), float(b / scale)
 
 

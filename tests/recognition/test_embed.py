@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -127,7 +128,7 @@ def test_the_weights_are_read_strictly(tmp_path):
     assert [layer.kind for layer in net.layers] == ["con", "affine"] * 29 + ["fc"]
     widths = [32] * 4 + [64] * 4 + [128] * 3 + [256] * 4  # of the stem and of each block
     expected = 3 * 32 * 49 + 3 * 32 + 256 * 128  # three vectors beside each convolution: bias, gain, shift
-    for before, after in zip(widths, widths[1:], strict=False):
+    for before, after in pairwise(widths):
         expected += 9 * (before * after + after * after) + 2 * 3 * after
     assert sum(layer.weight.size + layer.bias.size for layer in net.layers) == expected
     path = tmp_path / "weights.dat"
