@@ -149,8 +149,8 @@ def load_morphable_model(name: str = "auto", *, path: str | Path | None = None) 
 def _read_model(path: Path) -> MorphableModel:
     data: dict[str, Any] = dict(read_arrays(path, ("text", "contour", *_ARRAYS)))
     text = json.loads(str(data.pop("text")))
-    ends = np.cumsum(text.pop("contour_lengths"))[:-1]
-    contour = tuple(np.split(data.pop("contour"), ends)) if len(ends) else ()
+    lengths, flat = text.pop("contour_lengths"), data.pop("contour")
+    contour = tuple(np.split(flat, np.cumsum(lengths)[:-1])) if lengths else ()
     text["regions"] = {key: (start, stop) for key, (start, stop) in text["regions"].items()}
     for key in ("expression_names", "expression_bounds"):
         text[key] = tuple(text[key])

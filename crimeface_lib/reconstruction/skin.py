@@ -14,7 +14,7 @@ from crimeface_lib.reconstruction.uncertainty import vertex_normals
 #: Regions that aren't skin, by the beginning of their name.
 NOT_SKIN = ("eye", "mouth", "gums", "teeth", "lacrimal")
 #: Millimetres above the brows to which the face is trusted, and to which colours are looked at.
-_FOREHEAD_INNER, _FOREHEAD_OUTER = 10.0, 38.0
+_FOREHEAD_INNER, _FOREHEAD_OUTER = 4.0, 38.0
 #: Difference from the skin around (CIELAB, lightness counted half) that is surely skin, and surely not.
 _SKIN_LIKE, _NOT_SKIN_LIKE = 6.0, 14.0
 

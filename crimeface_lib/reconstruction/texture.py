@@ -75,8 +75,11 @@ class _Photo:
         distance = cv2.distanceTransform((~jump).astype(np.uint8), cv2.DIST_L2, 3)
         return cls(crop, small, cv2.dilate(filled, kernel), _smoothstep(distance / reach, 0.3, 1.0))
 
-    def look_up(self, points: np.ndarray, normals: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Return (P, 3) colours and (P,) confidences of ``points`` (P, 3) mm with unit ``normals``."""
+    def look_up(self, points: np.ndarray, normals: np.ndarray, is_skin: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Return (P, 3) colours and (P,) confidences of ``points`` (P, 3) mm with unit ``normals``.
+
+        Skin counts when seen squarely; teeth and eyes, which are small and round, from any side.
+        """
         pixels, z = self.camera.project(points)
         height, width = self.camera.size
         inside = (z > 0) & (pixels >= 0).all(1) & (pixels[:, 0] < width) & (pixels[:, 1] < height)
@@ -85,7 +88,7 @@ class _Photo:
         towards = self.camera.centre - points
         facing = (towards * normals).sum(1) / np.linalg.norm(towards, axis=1)
         shown = inside & (z <= self.depth[row, column] + 3.0)
-        confidence = shown * _smoothstep(facing, 0.12, 0.5) * self.clear[row, column]
+        confidence = shown * _smoothstep(facing + 0.5 * (1 - is_skin), 0.2, 0.55) * self.clear[row, column]
         return sample_pixels(self.image, pixels), confidence.astype(np.float32)
 
 
@@ -114,7 +117,9 @@ def bake_texture(
               for image, camera, shape in zip(images, cameras, shapes, strict=True)]  # fmt: skip
     normals = [vertex_normals(shape, model.triangles) for shape in shapes]
     mirror = skin.mirror
-    at_vertices = _blend([photo.look_up(*where) for photo, *where in zip(photos, shapes, normals, strict=True)])
+    at_vertices = _blend(
+        [photo.look_up(*where, skin.is_skin) for photo, *where in zip(photos, shapes, normals, strict=True)]
+    )
     allowed, tone = skin.allowed(*at_vertices)
     colour, confidence = at_vertices[0], at_vertices[1] * allowed
     field = smooth_fill(skin, colour, confidence * allowed**3, towards=tone)
@@ -130,11 +135,11 @@ def bake_texture(
         return cells.interpolate(values.astype(np.float32), model.triangles)
 
     def seen(order: np.ndarray | slice) -> tuple[np.ndarray, np.ndarray]:
-        looks = []
+        looks, smooth = [], texels(skin.is_skin[:, None])[:, 0]
         for photo, shape, normal in zip(photos, shapes, normals, strict=True):
             direction = texels(normal[order])
             direction /= np.maximum(np.linalg.norm(direction, axis=1, keepdims=True), 1e-9)
-            looks.append(photo.look_up(texels(shape[order]), direction))
+            looks.append(photo.look_up(texels(shape[order]), direction, smooth))
         colours, weight = _blend(looks)
         return colours, weight * texels(allowed[order, None])[:, 0]
 

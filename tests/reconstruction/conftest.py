@@ -12,6 +12,7 @@ ROWS, COLUMNS = 61, 80
 
 def _frontal_landmarks() -> np.ndarray:
     """(68, 2) mm, iBUG order, a schematic face."""
+
     def arc(start: float, stop: float, count: int, x: float, y: float, a: float, b: float) -> np.ndarray:
         angle = np.deg2rad(np.linspace(start, stop, count))
         return np.stack([x + a * np.cos(angle), y + b * np.sin(angle)], 1)
@@ -30,7 +31,11 @@ def _frontal_landmarks() -> np.ndarray:
 def toy() -> MorphableModel:
     latitude = np.linspace(-np.pi / 2, np.pi / 2, ROWS)[:, None]
     longitude = np.linspace(-np.pi, np.pi, COLUMNS + 1)[None]
-    x, y, z = 80 * np.cos(latitude) * np.sin(longitude), 115 * np.sin(latitude), 95 * np.cos(latitude) * np.cos(longitude)
+    x, y, z = (
+        80 * np.cos(latitude) * np.sin(longitude),
+        115 * np.sin(latitude),
+        95 * np.cos(latitude) * np.cos(longitude),
+    )
     grid = np.stack(np.broadcast_arrays(x, y, z), -1).reshape(-1, 3)
 
     def bump(cx: float, cy: float, width: float) -> np.ndarray:

@@ -33,7 +33,9 @@ def test_angles_are_those_of_the_head() -> None:
     np.testing.assert_allclose(_camera(35, 0, 0).yaw_pitch_roll, [35, 0, 0], atol=1e-9)
     np.testing.assert_allclose(np.abs(_camera(0, -12, 0).yaw_pitch_roll), [0, 12, 0], atol=1e-9)
     nose = np.array([[0.0, 0, 100]])
-    assert Camera.look((30.0, 0.0), POINTS).project(nose)[0][0, 0] > Camera.look("frontal", POINTS).project(nose)[0][0, 0]
+    assert (
+        Camera.look((30.0, 0.0), POINTS).project(nose)[0][0, 0] > Camera.look("frontal", POINTS).project(nose)[0][0, 0]
+    )
 
 
 def test_centre_projects_to_depth_zero() -> None:

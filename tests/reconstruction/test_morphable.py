@@ -12,7 +12,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from crimeface_lib.core.errors import InputError, IntegrityError, MissingArtifactError, MissingBackendError, NotFoundError
+from crimeface_lib.core.errors import (
+    InputError,
+    IntegrityError,
+    MissingArtifactError,
+    MissingBackendError,
+    NotFoundError,
+)
 from crimeface_lib.core.settings import Settings
 from crimeface_lib.reconstruction import MorphableModel, fetch_ict, load_morphable_model
 from crimeface_lib.reconstruction.ict import ict_digests, load_ict
@@ -74,7 +80,7 @@ def test_ict_is_a_head_in_millimetres(ict: MorphableModel) -> None:
     corners = ict.mean[ict.triangles[: 2 * 9000]]
     normals = np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0])
     assert normals[:, 2].sum() > 0, "triangles turn outwards"
-    assert 0 <= ict.uv.min()
+    assert ict.uv.min() >= 0
     assert ict.uv.max() <= 1
 
 

@@ -29,9 +29,7 @@ def test_the_fit_lies_on_the_landmarks(result: Reconstruction) -> None:
     assert (result.vertex_sd >= 0).all()
 
 
-def test_the_picture_from_the_photos_camera_looks_like_the_photo(
-    result: Reconstruction, astronaut: np.ndarray
-) -> None:
+def test_the_picture_from_the_photos_camera_looks_like_the_photo(result: Reconstruction, astronaut: np.ndarray) -> None:
     picture = result.render(result.cameras[0])
     assert picture.shape == astronaut.shape
     points = result.cameras[0].project(result.model.landmarks(result.mesh(True).vertices))[0]
