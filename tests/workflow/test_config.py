@@ -31,7 +31,7 @@ FUNCTIONS = {
 }
 
 
-@pytest.mark.parametrize("name", CONFIGS)
+@pytest.mark.parametrize("name", list(CONFIGS))
 def test_each_notebook_has_a_config_that_loads(name):
     cfg = load_config(config_path(name), NEEDED[name])
     assert cfg.notebook == name
@@ -46,7 +46,7 @@ def sections():
                 yield pytest.param(field, kind, id=f"{name}.{field}")
 
 
-@pytest.mark.parametrize(("section", "model"), sections())
+@pytest.mark.parametrize(("section", "model"), list(sections()))
 def test_a_section_holds_only_keywords_of_its_function(section, model):
     package, path = FUNCTIONS[section]
     function = importlib.import_module(f"crimeface_lib.{package}")
@@ -56,7 +56,7 @@ def test_a_section_holds_only_keywords_of_its_function(section, model):
     assert set(model.model_fields) <= keywords
 
 
-@pytest.mark.parametrize("name", CONFIGS)
+@pytest.mark.parametrize("name", list(CONFIGS))
 def test_the_yaml_and_the_model_agree_on_defaults(name):
     """What a file says and what the model would say without it: the same, so neither surprises."""
     written = yaml.safe_load(config_path(name).read_text())
@@ -71,7 +71,7 @@ def test_overrides_merge_deeply_and_dots_reach_into_sections():
     )
     assert cfg.make_grid.cell == 100.0
     assert cfg.kde.bandwidth == 50.0
-    assert cfg.predict_places.horizon == 1
+    assert cfg.predict_places.horizon == "1M"
     assert merge({"a": {"b": 1, "c": 2}}, {"a.b": 3}) == {"a": {"b": 3, "c": 2}}
 
 
