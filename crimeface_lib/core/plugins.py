@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from importlib.metadata import entry_points
 from typing import Any
 
@@ -24,6 +25,7 @@ def installed(kind: str) -> tuple[str, ...]:
     return tuple(sorted({point.name for point in entry_points(group=f"crimeface.{kind}")}))
 
 
+@lru_cache(maxsize=64)  # looking through the installed packages takes 10 ms, as long as finding a face
 def load_backend(kind: str, name: str) -> Any:
     """Return the object behind the entry point ``crimeface.<kind>``: ``<name>``.
 
