@@ -213,7 +213,7 @@ def _ready_output(output: NotebookNode) -> NotebookNode | None:
         data["text/html"] = (
             '<p class="cf-note cf-interactive">A live widget stood here: open the notebook to use it.</p>'
         )
-        if re.match(r"(HBox|VBox|FloatProgress|IntProgress|Output)\b", _joined(data.get("text/plain", ""))):
+        if re.match(r"(HBox|VBox|FloatProgress|IntProgress|Output)\b|\s*\d+%\|", _joined(data.get("text/plain", ""))):
             return None  # a progress bar
     elif html and _ONLY_SCRIPTS.fullmatch(html):
         return None

@@ -177,7 +177,9 @@ def test_progress_widgets_leave_and_other_widgets_leave_a_word():
         kind = "application/vnd.jupyter.widget-view+json"
         return nbf.new_output("display_data", data={kind: {"model_id": "1"}, "text/plain": plain})
 
-    cell = nbf.new_code_cell("x", outputs=[output("HBox(children=…)"), output("Plot(…)")])
+    cell = nbf.new_code_cell(
+        "x", outputs=[output("HBox(children=…)"), output("  0%|          | 0/3"), output("Plot(…)")]
+    )
     outputs = make_ready(nbf.new_notebook(cells=[cell])).notebook.cells[0].outputs
     assert ["live widget" in o.data["text/html"] for o in outputs] == [True]
 
