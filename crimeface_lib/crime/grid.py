@@ -182,10 +182,9 @@ def make_grid(area: Any, *, cell: float = 250.0, crs: str | None = None, max_cel
     if len(row) == 0:
         raise InputError(f"cell: no cell of {cell:g} m has its centre inside the area; use a smaller cell")
     west, south = origin[0] + column * cell, origin[1] + row * cell
-    squares = gpd.GeoDataFrame(
-        {"row": row, "column": column}, geometry=shapely.box(west, south, west + cell, south + cell), crs=crs
-    )
-    return Grid(float(cell), origin, inside.shape, row, column, crs, basis, squares)
+    squares = shapely.box(west, south, west + cell, south + cell)
+    cells = gpd.GeoDataFrame({"row": row, "column": column}, geometry=squares, crs=crs)
+    return Grid(float(cell), origin, inside.shape, row, column, crs, basis, cells)
 
 
 def _occupied(points: FloatArray, origin: tuple[float, float], cell: float, shape: tuple[int, int]) -> BoolArray:

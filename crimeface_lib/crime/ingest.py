@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -26,6 +26,7 @@ from crimeface_lib.crime.events import (
 )
 
 if TYPE_CHECKING:
+    import geopandas as gpd
     import pandas as pd
     import pyarrow as pa
     from shapely.geometry.base import BaseGeometry
@@ -79,7 +80,6 @@ def read_events(
     files, skipped = find_street_files(source, max_bytes=max_bytes)
     files = _files_of(files, force)
     tables = [parse_street(file.read(), name=file.name) for file in files]
-    empty = sum(t.num_rows == 0 for t in tables)
     table = pa.concat_tables(tables).unify_dictionaries()
     if force is not None:
         table = _rows_of(table, force)
@@ -88,31 +88,15 @@ def read_events(
     frame, counts = _clean(table)
     month = frame["month"].to_numpy().astype("datetime64[M]")
     if at is not None and (month > np.datetime64(at.strftime("%Y-%m"))).any():
-        raise SchemaError(
-            f"{Path(source).name}: got the month {month.max()}, expected none after {at:%Y-%m}; check the clock"
-        )
-    xy, points = _project(frame["longitude"].to_numpy(), frame["latitude"].to_numpy(), crs=crs)
-    missing = np.isnan(xy[:, 0])
-    outside = ~missing & ~_inside(xy, frame["force"], area)
+        name = Path(source).name
+        raise SchemaError(f"{name}: got the month {month.max()}, expected none after {at:%Y-%m}; check the clock")
     completeness = completeness_matrix(frame["force"], month)
-    quality = QualityReport(
-        rows_read=table.num_rows,
-        rows=len(frame),
-        files=len(files),
-        files_skipped=skipped,
-        empty_files=empty,
-        missing_location=int(missing.sum()),
-        missing_lsoa=int(frame["lsoa_code"].isna().sum()),
-        outside=int(outside.sum()),
-        shared_point=_shared(points, month),
-        points_many_lsoa=_many_lsoa(points, frame["lsoa_code"]),
-        gaps=find_gaps(completeness),
-        **counts,
-    )
+    counts |= {"rows_read": table.num_rows, "files": len(files), "empty_files": sum(t.num_rows == 0 for t in tables)}
+    frame, placed = _place(frame, month, crs=crs, area=area)
     synthetic = set(completeness.index) == {SYNTHETIC_FORCE}
     return Events(
-        frame=_geoframe(frame, xy, points, off_map=missing | outside, crs=crs),
-        quality=quality,
+        frame=frame,
+        quality=QualityReport(rows=len(frame), files_skipped=skipped, gaps=find_gaps(completeness), **counts, **placed),
         completeness=completeness,
         resolution="month",
         attribution=SYNTHETIC_ATTRIBUTION if synthetic else OGL_ATTRIBUTION,
@@ -185,7 +169,7 @@ def _clean(table: pa.Table) -> tuple[pd.DataFrame, dict[str, int]]:
     conflict = np.zeros(len(frame), dtype=bool)
     conflict[np.flatnonzero(shared)[still]] = True
     kinds = frame.loc[conflict].groupby("Crime ID")["Crime type"].nunique()
-    month = frame["Month"].astype("str").to_numpy() if len(frame) < 1 else _months(frame["Month"])
+    month = _months(frame["Month"])
     half = frame["Longitude"].isna() | frame["Latitude"].isna()
     frame.loc[half, ["Longitude", "Latitude"]] = np.nan
     counts = {
@@ -200,6 +184,23 @@ def _clean(table: pa.Table) -> tuple[pd.DataFrame, dict[str, int]]:
     frame["time"] = pd.Series(np.full(len(frame), np.datetime64("NaT", "s")))
     frame["conflict"] = conflict
     return frame, counts
+
+
+def _place(
+    frame: pd.DataFrame, month: np.ndarray, *, crs: str, area: BaseGeometry | None
+) -> tuple[gpd.GeoDataFrame, dict[str, int]]:
+    """Return the frame with its points, those missing or far outside left off the map, and the counts."""
+    xy, points = _project(frame["longitude"].to_numpy(), frame["latitude"].to_numpy(), crs=crs)
+    missing = np.isnan(xy[:, 0])
+    outside = ~missing & ~_inside(xy, frame["force"], area)
+    counts = {
+        "missing_location": int(missing.sum()),
+        "missing_lsoa": int(frame["lsoa_code"].isna().sum()),
+        "outside": int(outside.sum()),
+        "shared_point": _shared(points, month),
+        "points_many_lsoa": _many_lsoa(points, frame["lsoa_code"]),
+    }
+    return _geoframe(frame, xy, points, off_map=missing | outside, crs=crs), counts
 
 
 def _months(column: pd.Series) -> np.ndarray:
@@ -259,7 +260,9 @@ def _many_lsoa(points: IntArray, lsoa: pd.Series) -> int:
     return int((np.unique(pairs, return_counts=True)[1] > 1).sum())
 
 
-def _geoframe(frame: pd.DataFrame, xy: FloatArray, points: IntArray, *, off_map: BoolArray, crs: str) -> Any:
+def _geoframe(
+    frame: pd.DataFrame, xy: FloatArray, points: IntArray, *, off_map: BoolArray, crs: str
+) -> gpd.GeoDataFrame:
     """Build the GeoDataFrame; events at one point share one geometry object."""
     import geopandas as gpd
     import shapely

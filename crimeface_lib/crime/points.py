@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from crimeface_lib.core.errors import InputError, SchemaError
+from crimeface_lib.core.types import FloatArray
 from crimeface_lib.crime.events import (
     COLUMNS,
     Events,
@@ -55,7 +56,7 @@ def read_points(
     RefusedError : a column about persons.
     """
     import pandas as pd
-    from pyproj import CRS, Transformer
+    from pyproj import CRS
 
     if not CRS(plane or crs).is_projected:
         raise InputError(f"plane: got {plane or crs}, expected a projected CRS in metres such as 'EPSG:27700'")
@@ -63,23 +64,10 @@ def read_points(
     refuse_person_columns(table.columns, where=name)
     if x is None or y is None:
         table, x, y = _from_geometry(table, name)
-    named = {"time": time, "x": x, "y": y, "type": type, "force": force, "id": id}
-    lacking = [c for c in named.values() if c is not None and c not in table.columns]
-    if lacking:
-        raise SchemaError(
-            f"{name}: lacks the column {', '.join(map(repr, lacking))}; got {', '.join(map(str, table.columns))}"
-        )
-    when = _numbers(table, time, name, lambda column: pd.to_datetime(column, errors="coerce"), missing=False)
-    px, py = (
-        _numbers(table, c, name, lambda column: pd.to_numeric(column, errors="coerce")).to_numpy(float) for c in (x, y)
-    )
-    to_plane = Transformer.from_crs(crs, plane or crs, always_xy=True)
-    to_degrees = Transformer.from_crs(crs, "EPSG:4326", always_xy=True)
-    there = np.isfinite(px) & np.isfinite(py)
-    xy, degrees = np.full((len(table), 2), np.nan), np.full((len(table), 2), np.nan)
-    xy[there] = np.column_stack(to_plane.transform(px[there], py[there]))
-    degrees[there] = np.column_stack(to_degrees.transform(px[there], py[there]))
-    stamps = when.to_numpy().astype("datetime64[s]")
+    _require(table, (time, x, y, type, force, id), name)
+    stamps = _numbers(table, time, name, pd.to_datetime, missing=False).to_numpy().astype("datetime64[s]")
+    given = np.column_stack([_numbers(table, c, name, pd.to_numeric).to_numpy(float) for c in (x, y)])
+    xy, degrees = _transform(given, crs, plane or crs), _transform(given, crs, "EPSG:4326")
     frame = pd.DataFrame(
         {
             "crime_id": table[id].astype("str") if id else pd.Series(np.nan, index=table.index, dtype="str"),
@@ -166,13 +154,29 @@ def _from_geometry(table: pd.DataFrame, name: str) -> tuple[gpd.GeoDataFrame, st
     return table.assign(_x=shapely.get_x(points), _y=shapely.get_y(points)), "_x", "_y"
 
 
-def _numbers(table: pd.DataFrame, column: str, name: str, parse, *, missing: bool = True) -> pd.Series:
+def _require(table: pd.DataFrame, columns: tuple[str | None, ...], name: str) -> None:
+    lacking = [c for c in columns if c is not None and c not in table.columns]
+    if lacking:
+        have = ", ".join(map(str, table.columns))
+        raise SchemaError(f"{name}: lacks the column {', '.join(map(repr, lacking))}; got {have}")
+
+
+def _transform(xy: FloatArray, source: str, target: str) -> FloatArray:
+    from pyproj import Transformer
+
+    there = np.isfinite(xy).all(axis=1)
+    result = np.full(xy.shape, np.nan)
+    result[there] = np.column_stack(Transformer.from_crs(source, target, always_xy=True).transform(*xy[there].T))
+    result[~np.isfinite(result).all(axis=1)] = np.nan
+    return result
+
+
+def _numbers(table: pd.DataFrame, column: str, name: str, parse: Any, *, missing: bool = True) -> pd.Series:
     """Parse one column; a value that is there and can't be read is an error with its row (the header is row 1)."""
-    parsed = parse(table[column])
+    parsed = parse(table[column], errors="coerce")
     bad = parsed.isna() & (table[column].notna() if missing else True)
     if bad.any():
         row = int(np.flatnonzero(bad)[0])
-        raise SchemaError(
-            f"{name}, row {row + 2}, column {column!r}: got {table[column].iloc[row]!r}, expected a readable value"
-        )
+        value = table[column].iloc[row]
+        raise SchemaError(f"{name}, row {row + 2}, column {column!r}: got {value!r}, expected a readable value")
     return parsed
