@@ -88,7 +88,8 @@ class _Photo:
         towards = self.camera.centre - points
         facing = (towards * normals).sum(1) / np.linalg.norm(towards, axis=1)
         shown = inside & (z <= self.depth[row, column] + 3.0)
-        confidence = shown * _smoothstep(facing + 0.5 * (1 - is_skin), 0.2, 0.55) * self.clear[row, column]
+        squarely = _smoothstep(facing + 0.5 * (1 - is_skin), 0.2, 0.55)
+        confidence = shown * squarely * np.maximum(self.clear[row, column], 1 - is_skin)
         return sample_pixels(self.image, pixels), confidence.astype(np.float32)
 
 
@@ -117,9 +118,8 @@ def bake_texture(
               for image, camera, shape in zip(images, cameras, shapes, strict=True)]  # fmt: skip
     normals = [vertex_normals(shape, model.triangles) for shape in shapes]
     mirror = skin.mirror
-    at_vertices = _blend(
-        [photo.look_up(*where, skin.is_skin) for photo, *where in zip(photos, shapes, normals, strict=True)]
-    )
+    views = list(zip(photos, shapes, normals, strict=True))
+    at_vertices = _blend([photo.look_up(shape, normal, skin.is_skin) for photo, shape, normal in views])
     allowed, tone = skin.allowed(*at_vertices)
     colour, confidence = at_vertices[0], at_vertices[1] * allowed
     field = smooth_fill(skin, colour, confidence * allowed**3, towards=tone)
@@ -136,7 +136,7 @@ def bake_texture(
 
     def seen(order: np.ndarray | slice) -> tuple[np.ndarray, np.ndarray]:
         looks, smooth = [], texels(skin.is_skin[:, None])[:, 0]
-        for photo, shape, normal in zip(photos, shapes, normals, strict=True):
+        for photo, shape, normal in views:
             direction = texels(normal[order])
             direction /= np.maximum(np.linalg.norm(direction, axis=1, keepdims=True), 1e-9)
             looks.append(photo.look_up(texels(shape[order]), direction, smooth))
