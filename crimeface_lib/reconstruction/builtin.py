@@ -32,7 +32,7 @@ from crimeface_lib.reconstruction.morphable import MorphableModel
 def load_builtin(path: str | Path | None = None) -> MorphableModel:
     """Return the built-in head: mean of published measurements, identity modes of one SD, blendshapes.
 
-    Built once a process, in about two seconds; nothing is read or written.
+    Built once a process, in under two seconds of one processor; nothing is read or written.
 
     Parameters
     ----------
@@ -54,17 +54,16 @@ def load_builtin(path: str | Path | None = None) -> MorphableModel:
 
 @lru_cache(maxsize=1)
 def _build() -> MorphableModel:
-    head, order, regions = _arrange(build_head())
+    head, regions = _arrange(build_head())
     mean, identity, _ = calibrate(head, Landmarks(head))
     blend = expressions(head, mean)
     uv, triangles_uv = _texture_layout(head)
     corners, weights, jaw = landmarks_68(head, mean)
     identity32 = identity.astype(np.float32)
     digest = hashlib.sha256(mean.round(4).tobytes() + np.round(identity32, 4).tobytes()).hexdigest()
-    del order
     return MorphableModel(
         name="builtin",
-        licence="the project's own",
+        licence="MIT, made by this project",
         source="made by code from published measurements (NIOSH 2005, Farkas 1994) and estimates",
         version=digest[:12],
         mean=mean,
@@ -83,7 +82,7 @@ def _build() -> MorphableModel:
     )
 
 
-def _arrange(head: Head) -> tuple[Head, np.ndarray, dict[str, tuple[int, int]]]:
+def _arrange(head: Head) -> tuple[Head, dict[str, tuple[int, int]]]:
     """Sort vertices by region: skin of the face, eyeballs, inside of the mouth, then the rest of the head."""
     x, t = np.abs(head.chart[:, 0]), head.chart[:, 1]
     place = np.full(len(x), 3)
@@ -105,7 +104,7 @@ def _arrange(head: Head) -> tuple[Head, np.ndarray, dict[str, tuple[int, int]]]:
         kind=head.kind[order],
         groups={name: new[row] for name, row in head.groups.items()},
     )
-    return arranged, order, regions
+    return arranged, regions
 
 
 def _texture_layout(head: Head) -> tuple[FloatArray, np.ndarray]:

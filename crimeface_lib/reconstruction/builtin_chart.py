@@ -60,7 +60,7 @@ def to_chart(points: FloatArray) -> FloatArray:
 
 
 def spacing(p: FloatArray) -> FloatArray:
-    h = np.full(len(p), 8.5)
+    h = np.full(len(p), 7.5)
     for cx, ct, rx, rt, inside in _ZONES:
         q = np.hypot((p[:, 0] - cx) / rx, (p[:, 1] - ct) / rt)
         h = np.minimum(h, inside + 0.16 * np.maximum(q - 1, 0) * min(rx, rt))
@@ -214,7 +214,6 @@ def build_chart() -> Chart:
             triangles = Delaunay(points).simplices
             edges = np.unique(np.sort(triangles[:, [0, 1, 1, 2, 2, 0]].reshape(-1, 2), axis=1), axis=0)
             both = np.vstack([edges, edges[:, ::-1]])
-            count = np.bincount(both[:, 0], minlength=len(points))
         weight = 1 / spacing(0.5 * (points[both[:, 0]] + points[both[:, 1]]))
         total = np.bincount(both[:, 0], weight, minlength=len(points))
         mean = np.column_stack(
@@ -225,7 +224,6 @@ def build_chart() -> Chart:
         moved[still : len(frame), 0] = 0.0
         points = moved
     triangles = Delaunay(points).simplices
-    del count
     a, b, c = points[triangles[:, 0]], points[triangles[:, 1]], points[triangles[:, 2]]
     area = (b - a)[:, 0] * (c - a)[:, 1] - (b - a)[:, 1] * (c - a)[:, 0]
     triangles = np.where((area > 0)[:, None], triangles, triangles[:, [0, 2, 1]])[np.abs(area) > 1e-6]

@@ -6,13 +6,16 @@ subnasale, ls labrale superius, sto stomion, li labrale inferius, me menton, en/
 of the eye, al alare, ch cheilion, zy zygion, go gonion, ft frontotemporale, eu euryon, v vertex, op
 opisthocranion, t tragion, sa/sba top and bottom of the ear, pra/pa its front and back).
 
+The figures were entered without the printed tables at hand: compare them before quoting one.
+
 References
 ----------
 NIOSH: Zhuang Z., Bradtmiller B., "Head-and-face anthropometric survey of U.S. respirator users",
     J. Occup. Environ. Hyg. 2(11), 2005, 567-576 (2,543 men, 1,454 women; basis of ISO/TS 16976-2).
 Farkas: Farkas L. G. (ed.), "Anthropometry of the Head and Face", 2nd ed., Raven Press, 1994 (North
     American white adults).
-estimate: our own figure, where we know no published one for this distance.
+estimate: our own figure, where we know no published one for this distance. (Bigonial breadth lies between
+    Farkas's bony 94 and NIOSH's 115 over the soft parts.)
 """
 
 from __future__ import annotations
@@ -81,7 +84,7 @@ _CHART_POINTS = {
     "sn": (0.0, -48.3),
     "ls": (0.0, -61.2),
     "li": (0.0, -78.6),
-    "me": (0.0, -119.0),
+    "me": (0.0, -121.0),
     "op": (180 * _TURN, 22.0),
     "eu": (103 * _TURN, 34.0),
     "ft": (41 * _TURN, 26.0),

@@ -18,11 +18,11 @@ _SECTIONS = np.array(
         [42.5, 26, 98.4, 2.0],
         [48.3, 21, 98.8, 2.0],
         [56, 15, 96.2, 1.95],
-        [58.5, 11, 97.3, 1.9],
-        [60.8, 8, 98.8, 1.88],
-        [62, 6, 99.6, 1.88],
-        [64, 6, 101.2, 1.9],
-        [65, 7, 100.5, 1.95],
+        [58.5, 11, 96.6, 1.9],
+        [60.8, 8, 97.0, 1.88],
+        [62, 6, 96.8, 1.88],
+        [64, 6, 97.2, 1.9],
+        [65, 7, 96.8, 1.95],
         [66.5, 9, 93.5, 2.0],
         [68, 12, 90.0, 2.1],
         [69, 13, 87.5, 2.2],
@@ -43,13 +43,14 @@ _RELIEF = np.array(
         [32, -9, 80, 14, 6, 30, -2.6],  # hollow under the eye
         [20, -16, 85, 8, 6, 30, -2.0],  # tear trough
         [50, -24, 62, 16, 13, 28, 3.2],  # cheekbone
-        [38, -46, 80, 15, 16, 32, 2.6],  # cheek pad
-        [56, -62, 42, 14, 16, 26, -1.5],  # hollow of the cheek
-        [27.5, -70, 88, 4, 5, 12, -1.5],  # corner of the mouth
+        [38, -44, 80, 17, 19, 34, 1.7],  # cheek pad
+        [56, -60, 42, 16, 20, 28, -0.8],  # hollow of the cheek
+        [27.5, -70, 88, 5, 6, 12, -0.7],  # corner of the mouth
         [17, -84, 92, 9, 5, 20, -1.0],  # beside the chin
         [9, -102, 94, 9, 7, 20, 0.8],  # chin pads
         [62, 22, 45, 14, 16, 18, -3.0],  # temple
         [46, 1, 76, 6, 6, 20, -2.0],  # outer corner of the eye
+        [0, -57, 98, 20, 16, 30, 4.2],  # the lips' part of the jaws
         [0, 38, 96, 26, 14, 30, 1.0],  # forehead
     ]
 )
@@ -111,7 +112,8 @@ class Sections:
 
         self.y = np.arange(_SECTION_Y[0], _SECTION_Y[-1] + 0.25, 0.5)
         rough = PchipInterpolator(_SECTION_Y, _SECTIONS)(self.y)
-        self.rows = gaussian_filter1d(rough, 7.0, axis=0, mode="nearest").T
+        self.rows = gaussian_filter1d(rough, 14.0, axis=0, mode="nearest").T
+        self.rows[2] = gaussian_filter1d(rough[:, 2], 7.0, mode="nearest")  # the profile is finer than the cheeks
 
     def __call__(self, y: FloatArray) -> list[FloatArray]:
         return [np.interp(y, self.y, row) for row in self.rows]
@@ -177,8 +179,8 @@ def _segment_relief(p: FloatArray, a: tuple[float, float], b: tuple[float, float
 def _nose(p: FloatArray) -> FloatArray:
     q = p.copy()
     q[:, 0] = np.abs(q[:, 0])
-    bridge = _cone(q, (0, 6, 85.0), (0, -31, 108.6), 7.6, 8.2)
-    wall = _cone(q, (0, 5, 74.0), (0, -37, 90.5), 9.6, 16.4)
+    bridge = _cone(q, (0, 6, 85.6), (0, -31, 109.2), 6.9, 7.6)
+    wall = _cone(q, (0, 5, 74.0), (0, -37, 90.5), 9.4, 15.8)
     tip = _ellipsoid(q, (0, -36.6, 109.0), (9.8, 8.4, 12.6))
     dome = _ellipsoid(q, (3.8, -36.4, 112.0), (6, 6, 7.6))
     wing = _ellipsoid(q, (12.1, -41.0, 100.6), (5.6, 6.2, 9.2))
@@ -211,7 +213,7 @@ def lip_front(x: FloatArray) -> FloatArray:
 
 def lip_line(x: FloatArray) -> FloatArray:
     """How far the line between the lips lies above its middle at ``x`` mm from the midline."""
-    return 0.9 * np.exp(-(((x - 10) / 7) ** 2)) - 0.9 * np.exp(-((10 / 7) ** 2)) - 0.0012 * x**2
+    return 0.9 * np.exp(-(((x - 10) / 7) ** 2)) - 0.9 * np.exp(-((10 / 7) ** 2)) - 0.0006 * x**2
 
 
 def solid(p: FloatArray, sections: Sections) -> FloatArray:
@@ -220,8 +222,8 @@ def solid(p: FloatArray, sections: Sections) -> FloatArray:
     head = smooth_min(head, _neck(p), 16.0)
     head = head - _relief(p)
     head = smooth_min(head, _nose(p), 6.5)
-    groove = _segment_relief(p, (19.5, -42), (33, -70), 4.5)
-    head = head + 1.3 * groove
+    groove = _segment_relief(p, (19.5, -42), (32, -66), 5.0)
+    head = head + 0.9 * groove
     philtrum = np.exp(-(((p[:, 1] + 55.5) / 6.5) ** 2)) * (p[:, 2] > 60)
     ridge = np.exp(-(((np.abs(p[:, 0]) - 5) / 2.6) ** 2))
     head = head + philtrum * (1.1 * np.exp(-((p[:, 0] / 3.2) ** 2)) - 0.5 * ridge)

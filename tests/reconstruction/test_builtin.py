@@ -51,7 +51,7 @@ def rulers(model: MorphableModel, vertices: np.ndarray) -> dict[str, float]:
     }
 
 
-# Mean and SD of men and women pooled, typed from the sources independently of the generator's table.
+# Mean and SD, mm, of men and women pooled half and half, worked out by hand from the table's figures.
 PUBLISHED = {
     "head_breadth": (149.9, 6.6),
     "nose_breadth": (34.9, 4.4),
