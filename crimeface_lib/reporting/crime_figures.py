@@ -120,38 +120,39 @@ def monthly_series_figure(
     return figure
 
 
-def pai_figure(rows: pd.DataFrame, *, baseline: str = "counts") -> Figure:
+def pai_figure(rows: pd.DataFrame, *, baseline: str = "decayed_counts") -> Figure:
     """Draw the predictive accuracy index by model and share of area, each beside the count baseline.
 
     Parameters
     ----------
-    rows : columns ``model``, ``area_share`` (0.05 for 5 %), ``pai``, ``lo``, ``hi``.
+    rows : columns ``model``, ``area`` (share of it, 0.05 for 5 %), ``pai``, ``pai_low``, ``pai_high``: what
+        ``crime.evaluate_places`` calls its summary.
     baseline : the model that is drawn hollow, its value carried across the group as a line.
 
     Raises
     ------
     SchemaError : a column is missing, or the baseline is not among the models.
     """
-    if missing := {"model", "area_share", "pai", "lo", "hi"} - set(rows.columns):
-        raise SchemaError(f"PAI rows: missing {sorted(missing)}, expected model, area_share, pai, lo, hi")
+    if missing := {"model", "area", "pai", "pai_low", "pai_high"} - set(rows.columns):
+        raise SchemaError(f"PAI rows: missing {sorted(missing)}, expected model, area, pai, pai_low, pai_high")
     models = list(dict.fromkeys(rows["model"]))
     if baseline not in models:
         raise SchemaError(f"PAI rows: got models {models}, expected the baseline {baseline!r} among them")
     models = [baseline, *(m for m in models if m != baseline)]
-    shares = sorted(set(rows["area_share"]))
+    shares = sorted(set(rows["area"]))
     step = 0.7 / len(models)
     with house_style():
         figure = new_figure(height=3.0, alt="Predictive accuracy index of each model beside the count baseline")
         axes = figure.subplots()
         for i, model in enumerate(models):
-            part = rows[rows["model"] == model].set_index("area_share").reindex(shares)
+            part = rows[rows["model"] == model].set_index("area").reindex(shares)
             x = np.arange(len(shares)) + (i - (len(models) - 1) / 2) * step
             colour = INK if model == baseline else CATEGORIES[(i - 1) % len(CATEGORIES)]
-            axes.vlines(x, part["lo"], part["hi"], color=colour, linewidth=1.6)
+            axes.vlines(x, part["pai_low"], part["pai_high"], color=colour, linewidth=1.6)
             axes.scatter(
                 x, part["pai"], s=38, marker=_MARKERS[i % len(_MARKERS)], zorder=3, edgecolor=colour, linewidth=1.4,
                 color=PAPER if model == baseline else colour,
-                label=f"{model} (baseline)" if model == baseline else model,
+                label=str(model).replace("_", " ") + (" (baseline)" if model == baseline else ""),
             )  # fmt: skip
             if model == baseline:
                 axes.hlines(part["pai"], np.arange(len(shares)) - 0.42, np.arange(len(shares)) + 0.42,

@@ -161,18 +161,18 @@ def custody_timeline(frame: pd.DataFrame) -> Figure:
 
     Parameters
     ----------
-    frame : columns ``at`` (UTC times), ``event``, ``actor`` and, if there, ``purpose``.
+    frame : columns ``time`` (UTC), ``event``, ``actor`` and, if there, ``purpose``.
 
     Raises
     ------
     SchemaError : a column is missing or there is no event.
     """
-    missing = {"at", "event", "actor"} - set(frame.columns)
+    missing = {"time", "event", "actor"} - set(frame.columns)
     if missing or frame.empty:
         raise SchemaError(
-            f"custody events: got {len(frame)} rows with {list(frame.columns)}, expected at, event, actor"
+            f"custody events: got {len(frame)} rows with {list(frame.columns)}, expected time, event, actor"
         )
-    events = frame.sort_values("at", kind="stable")
+    events = frame.sort_values("time", kind="stable")
     kinds = list(dict.fromkeys(events["event"]))
     colour = {kind: CATEGORIES[i % len(CATEGORIES)] for i, kind in enumerate(kinds)}
     rows = range(len(events))
@@ -182,7 +182,7 @@ def custody_timeline(frame: pd.DataFrame) -> Figure:
         axes.plot([0, 0], [0, rows[-1]], color=LINE, linewidth=2, zorder=1)
         axes.scatter(np.zeros(len(rows)), rows, s=46, c=[colour[k] for k in events["event"]], edgecolor=PAPER, zorder=2)
         for row, event in zip(rows, events.to_dict(orient="records"), strict=True):
-            axes.text(-0.03, row, f"{event['at']:%Y-%m-%d  %H:%M:%S}", ha="right", va="center", color=MUTED)
+            axes.text(-0.03, row, f"{event['time']:%Y-%m-%d  %H:%M:%S}", ha="right", va="center", color=MUTED)
             axes.text(0.03, row, str(event["event"]), va="center", weight="bold", color=INK)
             axes.text(0.26, row, str(event["actor"]), va="center")
             axes.text(0.48, row, str(event.get("purpose") or ""), va="center", color=MUTED)

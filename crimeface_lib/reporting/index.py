@@ -44,9 +44,10 @@ def _read_run(path: Path) -> dict[str, Any]:
     except (OSError, ValueError) as error:
         record = {"status": "unreadable", "reason": f"run.json can't be read: {error}"}
     outputs = [link for output in record.get("outputs") or [] if (link := _link(path.parent, output))]
-    reports = [link for _, link in outputs if link.endswith(".html")]
+    pages = [link for _, link in outputs if link.endswith(".html")]
+    own = [link for link in pages if PurePosixPath(link).stem == record.get("notebook")]  # else the first there is
     thumbnail = next((link for title, link in outputs if _is_thumbnail(title, link)), None)
-    links = [(title, link) for title, link in outputs if not _is_thumbnail(title, link)]
+    links = [(title, link) for title, link in outputs if link.endswith((".html", ".pdf"))]
     return {
         "id": str(record.get("id") or name),
         "title": str(record.get("title") or record.get("notebook") or name),
@@ -54,7 +55,7 @@ def _read_run(path: Path) -> dict[str, Any]:
         "reason": str(record.get("reason") or ""),
         "headline": str(record.get("headline") or ""),
         "started": format_started(record.get("started")),
-        "report": reports[0] if reports else None,
+        "report": next(iter(own + pages), None),
         "thumbnail": thumbnail,
         "links": links,
         "sort": (str(record.get("started") or ""), name),

@@ -125,9 +125,15 @@ def _draw_cells(axes: Axes, geometry: Any, values: np.ndarray) -> list[Any]:
 def _band_label(edges: np.ndarray, band: int, bands: int, *, whole: bool) -> str:
     low, high = edges[band], edges[min(band + 1, len(edges) - 1)]
     if not whole:
-        return f"{low:.3g} – {high:.3g}"
+        return f"{_amount(low)} – {_amount(high)}"
     low = low if band == 0 else low + 1
     return format_count(int(low)) if low >= high else f"{format_count(int(low))} – {format_count(int(high))}"
+
+
+def _amount(value: float) -> str:
+    """Return a number to two figures, never as a power of ten."""
+    rounded = float(f"{value:.2g}")
+    return format_count(int(rounded)) if rounded >= 10 else f"{rounded:.2g}"
 
 
 def _ring_hotspots(axes: Axes, geometry: Any) -> Any:

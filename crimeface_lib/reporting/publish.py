@@ -78,7 +78,7 @@ def publish_notebook(
     ----------
     executed : the notebook after its run, or its path; one that stopped at an error is published as failed.
     provenance : section name → mapping, list of mappings or plain value: inputs with hashes, models with
-        licence, DPIA, versions, seeds, device. The notebook's parameters are added.
+        licence, DPIA, versions, seeds, device. The notebook's parameters are added unless a section has that name.
     title : else the cover's, else the notebook's first heading.
 
     Raises
@@ -108,7 +108,7 @@ def publish_notebook(
         error=ready.error,
         cover=_cover_lines(cover) if cover else None,
         body=_trusted(body),
-        parameters=ready.parameters,
+        parameters=() if "parameters" in (provenance or {}) else ready.parameters,
         facts_alone=facts,
         sections=sections,
         plotly=_trusted(_plotly_bundle()) if ready.live else "",

@@ -113,7 +113,7 @@ class CrimeOverviewConfig(RunConfig):
     predict: bool = Field(True, description="also forecast next month's places; needs an approved DPIA")
     dataset: str = Field("police.uk-street", description="the dataset a DPIA names")
     dpia: int | None = None
-    cutoffs: int = Field(6, ge=1, le=36, description="how many past months the forecast is tried on")
+    cutoffs: int = Field(6, ge=2, le=36, description="how many past months the forecast is tried on")
     read_events: ReadEventsSection = ReadEventsSection()
     make_grid: GridSection = GridSection()
     kde: KdeSection = KdeSection()

@@ -172,24 +172,24 @@ def test_map_refuses_degrees_negatives_and_other_lengths():
 def test_pai_figure_puts_the_baseline_first_and_hollow():
     rows = pd.DataFrame(
         [
-            {"model": m, "area_share": a, "pai": p, "lo": p - 1, "hi": p + 1}
-            for m, p in (("kde", 5), ("counts", 6))
+            {"model": m, "area": a, "pai": p, "pai_low": p - 1, "pai_high": p + 1}
+            for m, p in (("kde", 5), ("decayed_counts", 6))
             for a in (0.01, 0.1)
         ]
     )
     figure = pai_figure(rows)
-    assert [t.get_text() for t in figure.legends[0].get_texts()] == ["counts (baseline)", "kde"]
+    assert [t.get_text() for t in figure.legends[0].get_texts()] == ["decayed counts (baseline)", "kde"]
     assert [t.get_text() for t in figure.axes[0].get_xticklabels()] == ["1 %", "10 %"]
     with pytest.raises(SchemaError, match="baseline 'glm'"):
         pai_figure(rows, baseline="glm")
-    with pytest.raises(SchemaError, match=r"missing \['lo'\]"):
-        pai_figure(rows.drop(columns="lo"))
+    with pytest.raises(SchemaError, match=r"missing \['pai_low'\]"):
+        pai_figure(rows.drop(columns="pai_low"))
 
 
 def test_custody_timeline_is_in_order_of_time():
     at = pd.to_datetime(["2026-01-02", "2026-01-01"], utc=True)
-    figure = custody_timeline(pd.DataFrame({"at": at, "event": ["viewed", "collected"], "actor": ["a", "b"]}))
+    figure = custody_timeline(pd.DataFrame({"time": at, "event": ["viewed", "collected"], "actor": ["a", "b"]}))
     words = [t.get_text() for t in figure.axes[0].texts]
     assert words.index("collected") < words.index("viewed")
     with pytest.raises(SchemaError, match="expected at, event, actor"):
-        custody_timeline(pd.DataFrame({"at": at}))
+        custody_timeline(pd.DataFrame({"time": at}))
