@@ -63,6 +63,9 @@ class Quality(Result):
 def assess_quality(image: ImageArray, face: Face, *, chip: ImageArray | None = None) -> Quality:
     """Return how well ``face`` can be used; the score falls with blur, downscaling and darkening.
 
+    Among photos that are all fairly good it tells little: over LFW DevTrain's mated pairs its rank correlation
+    with the comparison score is 0.00. Use it to find bad photos, not to rank good ones.
+
     Parameters
     ----------
     image : (H, W, 3) uint8 RGB, the picture in which ``face`` was detected.

@@ -23,7 +23,8 @@ class ErrorRates(Result):
 
     Parameters
     ----------
-    thresholds, fmr, fnmr : (T,) float64. False match rate and false non-match rate of the comparisons made.
+    thresholds, fmr, fnmr : (T,) float64. FMR: share of non-mated comparisons at or above the threshold; FNMR:
+        share of mated ones below it; among the comparisons made.
     gfar, gfrr : (T,) generalised rates, which count comparisons that could not be made (failure to enrol or to
         acquire) as not accepted.
     mated, nonmated : number of comparisons made. failed_mated, failed_nonmated : number that could not be.

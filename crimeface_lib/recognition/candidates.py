@@ -87,13 +87,13 @@ class CandidateList(Result):
             f"<tr><td>{c.rank}</td><td><b>{escape(c.subject)}</b><br><small>{escape(c.category)} · {escape(c.source)}"
             f"</small></td><td>{c.score:.3f}</td><td>{lr_text(c.likelihood_ratio, c.lr_low, c.lr_high)}"
             f"{'<br><small>limit of the calibration data</small>' if c.at_limit else ''}</td>"
-            f"<td>{'–' if c.quality is None else f'{c.quality:.0f}'}</td></tr>"
+            f"<td>{_quality(c.quality)}</td></tr>"
             for c in self.candidates
         )
         caveats = "".join(f"<li>{escape(text)}</li>" for text in self.caveats)
         return (
             f'<div class="cf-candidates"><p><b>{len(self)} candidates</b> of {self.gallery_size:,} entries searched · '
-            f"probe quality {self.probe_quality:.0f} of 100 · intervals {self.level:.0%}</p>"
+            f"probe quality {_quality(self.probe_quality)} of 100 · intervals {self.level:.0%}</p>"
             f'<table class="cf-table"><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table>'
             f"<ul>{caveats}</ul></div>"
         )
@@ -108,6 +108,10 @@ def lr_text(ratio: float, low: float, high: float) -> str:
     '2.0 (0.031 – 40)'
     """
     return f"{_number(ratio)} ({_number(low)} – {_number(high)})"
+
+
+def _quality(value: float | None) -> str:
+    return "–" if value is None or value != value else f"{value:.0f}"
 
 
 def _number(value: float) -> str:
@@ -128,8 +132,8 @@ def caveats(calibration: Any, *, gallery_size: int, top: int) -> tuple[str, ...]
         "other ages, without a calibration on pairs like those of the case; the intervals do not cover that "
         "difference.",
         f"{gallery_size:,} entries were searched and the best {top:,} are shown. The more entries, the more resemble "
-        "the probe by chance: the first rank is no evidence by itself, and the LR of a candidate that was found "
-        "by searching says less than that of a suspect found by other means.",
+        "the probe by chance, so the first rank is no evidence by itself. Where the score is the only evidence, an LR "
+        "below the number of people who could be the person in the probe leaves it more likely to be someone else.",
         "The person in the probe may not be on the watchlist at all.",
         DECISIONS,
     )

@@ -66,7 +66,8 @@ class Enrolment(Result):
 class Watchlist:
     """Open with ``Watchlist.open(folder, key=…)``.
 
-    Fit for some ten thousand entries: all of them lie in one JSON document store, read and opened for each search.
+    Fit for some thousand entries: all lie in one JSON document store, which is read for each search (0.04 s for
+    1,000, 0.4 s for 5,000) and rewritten for each enrolment (enrolling 5,000 at once takes 12 s).
     """
 
     def __init__(self, store: TinyDocuments, *, key: bytes, clock: Clock) -> None:
