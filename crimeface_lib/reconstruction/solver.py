@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from crimeface_lib.reconstruction.fit import View
 
 POSE = 7
+#: Steps after which the jaw landmarks stay where they slid to, so that the fit comes to rest.
+_SLIDING = 6
 
 
 @dataclass(frozen=True, slots=True)
@@ -308,9 +310,10 @@ def _step(problem: Problem, state: State, d_global: np.ndarray, d_local: np.ndar
 
 def solve(problem: Problem, *, robust: float, iterations: int) -> Solution:
     """Return the fit and its posterior, from the closed-form start."""
-    state, damping, done = start(problem), 1e-2, 0
+    state, damping, done = start(problem), 1e-3, 0
     while done < iterations:
-        rows = _slide(problem, state)
+        if done < _SLIDING:
+            rows = _slide(problem, state)
         projected = _project(problem, state, rows)
         residual = projected[2] - problem.observed
         weights = _robust_weights(problem, residual, robust)
@@ -328,15 +331,14 @@ def solve(problem: Problem, *, robust: float, iterations: int) -> Solution:
             break
         state, damping = trial, max(damping / 6, 1e-7)
         done += 1
-        if (cost - value) / cost < 5e-4:
+        if (cost - value) / cost < 1e-3:
             break
-    return _conclude(problem, state, robust, done)
+    return _conclude(problem, state, rows, robust, done)
 
 
-def _conclude(problem: Problem, state: State, robust: float, iterations: int) -> Solution:
+def _conclude(problem: Problem, state: State, rows: np.ndarray, robust: float, iterations: int) -> Solution:
     """Return the solution with the posterior at ``state`` (expressions held by their box are taken as known)
     and the cameras for the model's own origin."""
-    rows = _slide(problem, state)
     projected = _project(problem, state, rows)
     residual = projected[2] - problem.observed
     weights = _robust_weights(problem, residual, robust)
