@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import TYPE_CHECKING
 
 import numpy as np
-import scipy.sparse as sp
 
 from crimeface_lib.reconstruction.morphable import MorphableModel
 from crimeface_lib.reconstruction.uncertainty import vertex_normals
+
+if TYPE_CHECKING:
+    import scipy.sparse as sp
 
 #: Regions that aren't skin, by the beginning of their name.
 NOT_SKIN = ("eye", "mouth", "gums", "teeth", "lacrimal")
@@ -60,6 +63,7 @@ class SkinMap:
 @lru_cache(maxsize=2)
 def skin_map(model: MorphableModel) -> SkinMap:
     """Return the skin of ``model``; depends on its mean only."""
+    import scipy.sparse as sp
     from scipy.spatial import cKDTree
 
     mean, count = model.mean, len(model.mean)
@@ -95,6 +99,7 @@ def smooth_fill(
     The minimum of weighted differences, of the differences along edges, and of ``stiffness`` times the
     distance to ``towards``: a sparse linear system.
     """
+    import scipy.sparse as sp
     from scipy.sparse.linalg import splu
 
     places = skin.laplacian.shape[0]

@@ -57,6 +57,16 @@ def test_files_that_are_no_models_are_refused(toy: MorphableModel, tmp_path: Pat
         load_morphable_model("nobody")
 
 
+def test_auto_takes_the_built_in_head_where_ict_is_not(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CRIMEFACE_DATA_ROOT", str(tmp_path))
+    monkeypatch.setenv("CRIMEFACE_CACHE_DIR", str(tmp_path))
+    assert load_morphable_model().name == "builtin"
+
+
+def test_auto_takes_ict_where_it_is(data_root: Path) -> None:
+    assert load_morphable_model().name == "ict"
+
+
 def test_ict_absent_says_how_to_bring_it(tmp_path: Path) -> None:
     nowhere = Settings(data_root=tmp_path, cache_dir=tmp_path / "cache")
     with pytest.raises(MissingArtifactError, match="crimeface fetch ict"):
