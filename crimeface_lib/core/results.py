@@ -61,4 +61,6 @@ class Result:
         return pd.DataFrame([row])
 
     def _repr_html_(self) -> str:
-        return self.to_frame().to_html(index=False, border=0, classes="cf-table", na_rep="–")
+        return self.to_frame().to_html(
+            index=False, border=0, classes="cf-table", na_rep="–", float_format=lambda value: f"{value:.4g}"
+        )

@@ -1,6 +1,6 @@
 """Crime by place and time: ingest, grids, summaries, hotspots, series, place forecasts. Places, never persons."""
 
-from crimeface_lib.crime._models import MODEL_VERSION
+from crimeface_lib.crime._models import MODEL_NAMES, MODEL_VERSION
 from crimeface_lib.crime.disclosure import Suppressed, suppress
 from crimeface_lib.crime.events import (
     OGL_ATTRIBUTION,
@@ -20,6 +20,7 @@ from crimeface_lib.crime.summary import Summary, cross_table, summarise
 from crimeface_lib.crime.timeseries import MonthlySeries, SeasonalProfile, monthly_series, seasonal_profile
 
 __all__ = [
+    "MODEL_NAMES",
     "MODEL_VERSION",
     "OGL_ATTRIBUTION",
     "POLICE_DISCOVERED",

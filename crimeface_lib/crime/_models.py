@@ -21,6 +21,13 @@ Dates: TypeAlias = Any  # datetime64[s] arrays: numpy's stubs don't know their a
 YEAR = 365.25
 #: Of all place models; model cards and DPIAs name it.
 MODEL_VERSION = "1"
+#: What figures and sentences call the models.
+MODEL_NAMES = {
+    "decayed_counts": "decayed counts of five years",
+    "counts": "counts of one year",
+    "kde": "kernel density, 300 m",
+    "glm": "Poisson regression",
+}
 BANDWIDTH = 300.0  # metres
 _RECENT = 91.0  # days
 _HISTORY_YEARS = 5.0

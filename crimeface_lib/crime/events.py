@@ -96,7 +96,7 @@ class QualityReport(Result):
 
         per_row = [
             ("exact duplicate rows with one crime id", self.duplicates_dropped, "dropped, one kept"),
-            ("rows that still share a crime id", self.repeated_ids, "kept, flagged in `conflict`"),
+            ("rows that still share a crime id", self.repeated_ids, "kept, flagged as a conflict"),
             ("no crime id", self.missing_id, "kept; anti-social behaviour never has one"),
             ("no crime id, other types", self.missing_id_not_asb, "kept"),
             ("no location", self.missing_location, "kept in tables, off the map"),
@@ -121,6 +121,12 @@ class QualityReport(Result):
             ("files with a header only", self.empty_files, np.nan, "a gap, not a month without crime"),
         ]
         return pd.DataFrame(rows, columns=["check", "count", "share", "policy"])
+
+    def _repr_html_(self) -> str:
+        table = self.to_frame()
+        table["count"] = table["count"].map("{:,}".format)
+        table["share"] = table["share"].map(lambda share: "–" if np.isnan(share) else f"{share:.2%}")
+        return table.to_html(index=False, border=0, classes="cf-table")
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,7 +13,7 @@ from crimeface_lib.core.errors import InputError
 from crimeface_lib.core.random import Seed, make_rng
 from crimeface_lib.core.results import Result, to_plain
 from crimeface_lib.core.types import FloatArray, IntArray
-from crimeface_lib.crime._models import DAY, MODELS, History
+from crimeface_lib.crime._models import DAY, MODEL_NAMES, MODELS, History
 from crimeface_lib.crime.events import POLICE_DISCOVERED, Events, refuse_person_columns
 from crimeface_lib.crime.grid import Grid
 from crimeface_lib.crime.hotspot import top_cells
@@ -231,6 +231,21 @@ class PlaceEvaluation(Result):
             "horizon": self.horizon, "confidence": self.confidence, "skipped": self.skipped,
             "caveats": list(self.caveats),
         }  # fmt: skip
+
+    def in_words(self, *, area: float = 0.05) -> str:
+        """Return, for one share of the area, the baseline's PAI and what each other model adds to it."""
+        rows = self.summary[np.isclose(self.summary["area"], area)].set_index("model")
+        base = rows.loc[self.baseline]
+        said = [
+            f"in {area:.0%} of the area the baseline ({MODEL_NAMES[self.baseline]}) found {base.pai:.1f} times as many "
+            f"events as chance (PAI, 95 % interval {base.pai_low:.1f} to {base.pai_high:.1f})"
+        ]
+        said += [
+            f"{MODEL_NAMES[name]} reached {row.difference:+.2f} against it "
+            f"({row.difference_low:+.2f} to {row.difference_high:+.2f})"
+            for name, row in rows.drop(index=self.baseline).iterrows()
+        ]
+        return "; ".join(said).replace("-", "−") + "."
 
     def _repr_html_(self) -> str:
         return self.summary.round(3).to_html(index=False, border=0, classes="cf-table")

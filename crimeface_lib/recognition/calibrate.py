@@ -129,7 +129,22 @@ class Calibration(Result):
     def to_frame(self) -> pd.DataFrame:
         import pandas as pd
 
-        return pd.DataFrame({"item": list(self.summary()), "value": [str(v) for v in self.summary().values()]})
+        low, high = (f"{10**end:.2g}" for end in self.bounds)
+        quality = self.quality
+        rows = {
+            "data set": self.dataset or "unnamed",
+            "comparisons": f"{self.pairs[0]:,} of one person, {self.pairs[1]:,} of different people",
+            "people": f"{self.subjects:,}",
+            "could not be compared": f"{self.failed:,} pairs",
+            "protocol": self.protocol or "not told",
+            "method": f"{self.method}; interval from {len(self.replicas)} bootstrap replicas of the people",
+            "likelihood ratios held between": f"{low} and {high}",
+            "equal error rate": f"{quality['EER']:.2%}",
+            "cost of the ratios, Cllr": f"{quality['Cllr']:.3f} (0 is perfect, 1 says nothing; at best {quality['Cllr_min']:.3f})",
+            "embedder": f"{self.embedder} {self.version[:12]}…",
+            "made": f"{self.made_at[:10]} with crimeface {self.code}",
+        }
+        return pd.DataFrame({"calibration": list(rows), "": list(rows.values())})
 
     def save(self, path: str | Path) -> None:
         """Write the calibration as JSON: numbers and provenance, no template and no name."""

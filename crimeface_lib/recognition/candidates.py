@@ -47,6 +47,13 @@ class Candidate(Result):
     source: str
     expires: date
 
+    @property
+    def lr_words(self) -> str:
+        """The likelihood ratio with its interval, or that it is held at what the calibration data support."""
+        if self.at_limit:
+            return f"{_number(self.likelihood_ratio)}, held at the limit of the calibration data"
+        return lr_text(self.likelihood_ratio, self.lr_low, self.lr_high)
+
 
 @dataclass(frozen=True, slots=True)
 class CandidateList(Result):
@@ -85,8 +92,7 @@ class CandidateList(Result):
         )
         rows = "".join(
             f"<tr><td>{c.rank}</td><td><b>{escape(c.subject)}</b><br><small>{escape(c.category)} · {escape(c.source)}"
-            f"</small></td><td>{c.score:.3f}</td><td>{lr_text(c.likelihood_ratio, c.lr_low, c.lr_high)}"
-            f"{'<br><small>limit of the calibration data</small>' if c.at_limit else ''}</td>"
+            f"</small></td><td>{c.score:.3f}</td><td>{c.lr_words}</td>"
             f"<td>{_quality(c.quality)}</td></tr>"
             for c in self.candidates
         )

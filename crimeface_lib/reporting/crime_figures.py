@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -120,13 +121,16 @@ def monthly_series_figure(
     return figure
 
 
-def pai_figure(rows: pd.DataFrame, *, baseline: str = "decayed_counts") -> Figure:
+def pai_figure(
+    rows: pd.DataFrame, *, baseline: str = "decayed_counts", names: Mapping[str, str] | None = None
+) -> Figure:
     """Draw the predictive accuracy index by model and share of area, each beside the count baseline.
 
     Parameters
     ----------
     rows : columns ``model``, ``area`` (share of it, 0.05 for 5 %), ``pai``, ``pai_low``, ``pai_high``: what
         ``crime.evaluate_places`` calls its summary.
+    names : words for the legend, where a model's own name is a code.
     baseline : the model that is drawn hollow, its value carried across the group as a line.
 
     Raises
@@ -152,7 +156,7 @@ def pai_figure(rows: pd.DataFrame, *, baseline: str = "decayed_counts") -> Figur
             axes.scatter(
                 x, part["pai"], s=38, marker=_MARKERS[i % len(_MARKERS)], zorder=3, edgecolor=colour, linewidth=1.4,
                 color=PAPER if model == baseline else colour,
-                label=str(model).replace("_", " ") + (" (baseline)" if model == baseline else ""),
+                label=(names or {}).get(model, str(model)) + (" (baseline)" if model == baseline else ""),
             )  # fmt: skip
             if model == baseline:
                 axes.hlines(part["pai"], np.arange(len(shares)) - 0.42, np.arange(len(shares)) + 0.42,

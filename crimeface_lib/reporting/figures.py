@@ -107,6 +107,7 @@ def score_figure(
     scores: npt.ArrayLike | None = None,
     mated: npt.ArrayLike | None = None,
     nonmated: npt.ArrayLike | None = None,
+    pairs: tuple[int, int] | None = None,
     clamped: npt.ArrayLike | None = None,
 ) -> Figure:
     """Draw each candidate's log10 likelihood ratio with its interval and, above, where the scores lie.
@@ -116,7 +117,8 @@ def score_figure(
     labels : N names of candidates, best first ("1 · C-0193").
     log10_lr, low, high : (N,) and the ends of its interval.
     scores : (N,) similarity scores; with ``mated`` and ``nonmated`` they make the upper panel.
-    mated, nonmated : scores of the calibration set: same person, different people.
+    mated, nonmated : scores, or evenly spaced quantiles of the scores, of the calibration set: same person,
+        different people. pairs : how many comparisons of each kind they stand for; as many as given by default.
     clamped : (N,) bool, the likelihood ratio was held at the limit of the calibration data.
     """
     value = check_vector(log10_lr, name="log10_lr", minimum=1)
@@ -132,7 +134,8 @@ def score_figure(
         )
         if upper:
             top, axes = figure.subplots(2, 1, height_ratios=[1.75, 0.6 + 0.27 * count])
-            _score_densities(top, np.asarray(scores, float), np.asarray(mated, float), np.asarray(nonmated, float))
+            samples = np.asarray(mated, float), np.asarray(nonmated, float)
+            _score_densities(top, np.asarray(scores, float), *samples, pairs or (len(samples[0]), len(samples[1])))
         else:
             axes = figure.subplots()
         rows = np.arange(count)
@@ -248,20 +251,23 @@ def _draw_landmarks(axes: Axes, points: np.ndarray, sd: Any, *, scale: int) -> N
     axes.set_ylim(scale - 0.5, -0.5)
 
 
-def _score_densities(axes: Axes, scores: np.ndarray, mated: np.ndarray, nonmated: np.ndarray) -> None:
+def _score_densities(
+    axes: Axes, scores: np.ndarray, mated: np.ndarray, nonmated: np.ndarray, pairs: tuple[int, int]
+) -> None:
     from scipy.stats import gaussian_kde
 
     everything = np.concatenate([scores, mated, nonmated])
     margin = 0.05 * float(np.ptp(everything)) or 1.0
     grid = np.linspace(everything.min() - margin, everything.max() + margin, 400)
-    for sample, colour, name in ((nonmated, MUTED, "different people"), (mated, BLUE, "same person")):
+    kinds = ((nonmated, MUTED, "different people", pairs[1]), (mated, BLUE, "same person", pairs[0]))
+    for sample, colour, name, number in kinds:
         density = gaussian_kde(sample)(grid)
         axes.fill_between(grid, density, color=colour, alpha=0.18, linewidth=0)
         axes.plot(grid, density, color=colour, linewidth=1.4, linestyle="-" if colour == BLUE else (0, (5, 2)))
         peak = int(density.argmax())
         axes.annotate(
-            f"{name} (n = {len(sample):,})", (grid[peak], density[peak]), xytext=(0, 4), textcoords="offset points",
-            ha="center", color=colour, size=8,
+            f"{name} ({number:,} pairs)".replace(",", "\u2009"), (grid[peak], density[peak]),
+            xytext=(0, 4), textcoords="offset points", ha="center", color=colour, size=8,
         )  # fmt: skip
     top = axes.get_ylim()[1] * 1.18
     axes.vlines(scores, 0, top * 0.34, color=ORANGE, linewidth=1.4)

@@ -88,7 +88,8 @@ def html_table(frame: pd.DataFrame, *, caption: str = "", note: str = "") -> str
     numeric = [bool(cells) and all(_numeric(row[i]) for row in cells) for i in range(len(frame.columns))]
     kinds = [' class="num"' if number else "" for number in numeric]
     head = "".join(
-        f"<th{kind} scope=col>{escape(str(name))}</th>" for kind, name in zip(kinds, frame.columns, strict=True)
+        f"<th{kind} scope=col>{escape(str(name).replace('_', ' '))}</th>"
+        for kind, name in zip(kinds, frame.columns, strict=True)
     )
     body = "".join(
         "<tr>" + "".join(f"<td{kind}>{escape(text)}</td>" for kind, text in zip(kinds, row, strict=True)) + "</tr>"

@@ -205,7 +205,7 @@ def watchlist_enrol(
     for line in failed:
         out.print(f"not enrolled: {line}")
     out.print(
-        f"{len(files) - len(failed)} enrolled, {len(failed)} failed, {len(known)} were there; {len(entries)} in {name!r}"
+        f"{len(files) - len(failed)} enrolled, {len(failed)} failed, {len(known)} were there; {name!r} has {len(entries)}"
     )
 
 

@@ -104,8 +104,8 @@ def _approvals(store: CaseStore) -> list[str]:
             store.dpias.approve(number, approver=approver, review_by=utc_now().date() + timedelta(days=180))
             found = store.dpias.status(number)
         told.append(
-            f"DPIA {found.id}     {content.scope.kind.replace('_', ' ')}: written by {author.id}, advised on by {dpo.id}, "
-            f"approved by {approver.id} until {found.review_by}"
+            f"DPIA {found.id}     {content.scope.kind.replace('_', ' ')}: written by {author.id}, "
+            f"advised on by {dpo.id}, approved by {approver.id} until {found.review_by}"
         )
     return told
 

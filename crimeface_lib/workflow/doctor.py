@@ -64,10 +64,10 @@ def _machine(settings: Settings) -> list[Finding]:
 
 def _weights(settings: Settings) -> list[Finding]:
     from crimeface_lib.core.artifacts import locate
-    from crimeface_lib.faces.weights import ARTIFACTS
+    from crimeface_lib.faces.weights import POINTS_5, POINTS_68, RESNET
 
     findings = []
-    for artifact in ARTIFACTS:
+    for artifact in (POINTS_5, POINTS_68, RESNET):
         path = locate(artifact, settings=settings)
         findings.append(
             Finding(
@@ -88,9 +88,13 @@ def _models(settings: Settings) -> list[Finding]:
     for name in installed("morphable_models"):
         try:
             model = load_morphable_model(name)
-            findings.append(Finding(f"face model {name}", "ok", f"{len(model.mean):,} vertices, licence: {model.licence}"))
+            findings.append(
+                Finding(f"face model {name}", "ok", f"{len(model.mean):,} vertices, licence: {model.licence}")
+            )
         except CrimefaceError as error:
-            findings.append(Finding(f"face model {name}", "optional", "not on this machine", str(error).split("; ")[-1]))
+            findings.append(
+                Finding(f"face model {name}", "optional", "not on this machine", str(error).split("; ")[-1])
+            )
     return findings
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
+import tempfile
 from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 from typing import Any
@@ -21,11 +22,13 @@ _KERNELS: set[int] = set()
 
 
 class IpcKernelManager(AsyncKernelManager):
-    """Talks to the kernel over Unix sockets: case data crosses no TCP port, not even a local one."""
+    """Talks to the kernel over Unix sockets in a private folder: case data crosses no TCP port."""
 
     def __init__(self, **options: Any) -> None:
         super().__init__(**options)
+        self._sockets = tempfile.TemporaryDirectory(prefix="crimeface-", ignore_cleanup_errors=True)
         self.transport = "ipc"
+        self.ip = str(Path(self._sockets.name) / "kernel")
 
     async def _async_post_start_kernel(self, **options: Any) -> None:
         await super()._async_post_start_kernel(**options)

@@ -76,8 +76,8 @@ def publish(run: Opened, *, status: str = "done", reason: str = "", settings: Se
     data = write_manifest(folder, manifest)
     sign_manifest(folder, data, store.keys.signing_key)
     store.audit.record(f"run.{status}", actor=cfg.actor, at=utc_now(), run=folder.name)
-    head = store.audit.ledger.checkpoint(at=utc_now())  # for the reviewer to keep: it covers the line just written
-    write_atomic(folder / CHECKPOINT, json.dumps(to_plain(head), indent=1).encode())
+    heads = {"audit": store.audit.ledger.checkpoint(at=utc_now()), "custody": store.evidence.checkpoint()}
+    write_atomic(folder / CHECKPOINT, json.dumps(to_plain(heads), indent=1).encode())
     publish_index(settings.reports)
     return folder / "run.json"
 
@@ -95,7 +95,7 @@ def provenance(step: dict[str, Any]) -> dict[str, Any]:
         "purpose": step["purpose"],
         "case": step["case"] or "none",
         "inputs": step["inputs"],
-        "models": step["models"],
+        "models": step["models"] or "none",
         "DPIA": [_permit_row(permit) for permit in step["permits"]] or "none needed: nothing was searched or forecast",
         "parameters": step["parameters"],
         "config hash": step["config_hash"],

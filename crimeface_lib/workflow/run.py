@@ -104,6 +104,15 @@ class Run:
         self._add("permits", **to_plain(permit))
         return permit
 
+    def approval(self, permit: Any) -> SavedTable:
+        """Return who wrote, advised on and approved the DPIA behind a permit, from the audit log."""
+        steps = [event for event in self.store.audit.events("dpia.") if event.facts["dpia"] == permit.dpia]
+        rows = [
+            {"time": f"{s.at:%Y-%m-%d %H:%M:%S}", "step": s.event.removeprefix("dpia."), "by": s.actor} for s in steps
+        ]
+        title = self.store.dpias.status(permit.dpia).title
+        return SavedTable(f"DPIA {permit.dpia}: {title}. Holds until {permit.review_by}.", rows)
+
     def permit_search(self, embedder: Any) -> Any:
         """Return the permit to search this run's watchlist with an embedder."""
         dataset = self.cfg.watchlist  # type: ignore[attr-defined]
@@ -195,7 +204,10 @@ class Run:
 
         ids = dict.fromkeys(entry["evidence"] for entry in self.record["inputs"] if "evidence" in entry)
         frames = [self.store.evidence.custody(id).to_frame() for id in ids]
-        return pd.concat(frames).drop_duplicates("index").sort_values("index") if frames else pd.DataFrame()
+        if not frames:
+            return pd.DataFrame(columns=["time", "event", "actor", "purpose", "item"])
+        events = pd.concat(frames).drop_duplicates("index").sort_values("index")
+        return events.assign(time=events["time"].dt.floor("s"))
 
     def finish(self) -> None:
         """Write what this notebook did; without it the step counts as unfinished."""

@@ -177,7 +177,7 @@ def test_pai_figure_puts_the_baseline_first_and_hollow():
             for a in (0.01, 0.1)
         ]
     )
-    figure = pai_figure(rows)
+    figure = pai_figure(rows, names={"decayed_counts": "decayed counts"})
     assert [t.get_text() for t in figure.legends[0].get_texts()] == ["decayed counts (baseline)", "kde"]
     assert [t.get_text() for t in figure.axes[0].get_xticklabels()] == ["1 %", "10 %"]
     with pytest.raises(SchemaError, match="baseline 'glm'"):
@@ -191,5 +191,5 @@ def test_custody_timeline_is_in_order_of_time():
     figure = custody_timeline(pd.DataFrame({"time": at, "event": ["viewed", "collected"], "actor": ["a", "b"]}))
     words = [t.get_text() for t in figure.axes[0].texts]
     assert words.index("collected") < words.index("viewed")
-    with pytest.raises(SchemaError, match="expected at, event, actor"):
+    with pytest.raises(SchemaError, match="expected time, event, actor"):
         custody_timeline(pd.DataFrame({"time": at}))
