@@ -113,8 +113,13 @@ def check_source(source: str | Path, *, layout: str = "police.uk", max_bytes: in
     """
     _check_layout(layout)
     files, _ = find_street_files(source, max_bytes=max_bytes)
+    rows = False
     for number, file in enumerate(files):
-        (check_header if number else parse_street)(file.read(), name=file.name)
+        data = file.read()
+        (check_header if number else parse_street)(data, name=file.name)
+        rows = rows or b"\n" in data.strip()
+    if not rows:
+        raise InputError(f"{Path(source).name}: got no rows in {len(files)} street files, expected at least one event")
     return len(files)
 
 

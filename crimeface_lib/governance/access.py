@@ -273,7 +273,7 @@ class People:
     def _find(self, user_id: str) -> dict[str, Any]:
         for record in self._store.find(_TABLE, user=user_id):
             return record
-        raise NotFoundError(f"no account {user_id!r}; an admin adds it with People.add")
+        raise NotFoundError(f"no account {user_id!r}; an admin adds it: crimeface people add ACCOUNT --role ROLE")
 
     def _record(self, event: str, actor: str, **facts: Fact) -> None:
         self._audit.record(event, actor=actor, at=self._clock(), **facts)

@@ -140,7 +140,7 @@ class Calibration(Result):
             "method": f"{self.method}; interval from {len(self.replicas)} bootstrap replicas of the people",
             "likelihood ratios held between": f"{low} and {high}",
             "equal error rate": f"{quality['EER']:.2%}",
-            "cost of the ratios, Cllr": f"{quality['Cllr']:.3f} (0 is perfect, 1 says nothing; at best {quality['Cllr_min']:.3f})",
+            "cost of the ratios, Cllr": f"{quality['Cllr']:.3f} (0 is perfect, 1 says nothing)",
             "embedder": f"{self.embedder} {self.version[:12]}…",
             "made": f"{self.made_at[:10]} with crimeface {self.code}",
         }

@@ -10,7 +10,6 @@ import typer
 import yaml
 from rich.console import Console
 from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
-from rich.table import Table
 
 from crimeface_lib.core.errors import CrimefaceError, InputError
 from crimeface_lib.workflow.cli_governance import dpia, people, watchlist
@@ -63,11 +62,11 @@ def doctor() -> None:
     from crimeface_lib.workflow.doctor import examine
 
     findings = examine()
-    table = Table("part", "state", "detail", "remedy", box=None, pad_edge=False)
     colours = {"ok": "green", "optional": "yellow", "missing": "red"}
     for item in findings:
-        table.add_row(item.part, f"[{colours[item.state]}]{item.state}[/]", item.detail, item.remedy)
-    out.print(table)
+        out.print(f"[{colours[item.state]}]{item.state:<9}[/]{item.part}: {item.detail}")
+        if item.remedy:
+            out.print(f"{'':<9}→ {item.remedy}", markup=False)
     if any(item.state == "missing" for item in findings):
         raise typer.Exit(1)
 

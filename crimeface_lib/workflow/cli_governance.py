@@ -204,9 +204,7 @@ def watchlist_enrol(
             failed.append(f"{path.name}: {error}")
     for line in failed:
         out.print(f"not enrolled: {line}")
-    out.print(
-        f"{len(files) - len(failed)} enrolled, {len(failed)} failed, {len(known)} were there; {name!r} has {len(entries)}"
-    )
+    out.print(f"{len(files) - len(failed)} enrolled, {len(failed)} failed, {len(known)} were there before")
 
 
 @watchlist.command("list")
@@ -229,7 +227,8 @@ def _table(rows: Any, columns: tuple[str, ...]) -> None:
     for row in rows:
         values = row.to_dict()
         table.add_row(*(_text(values.get(column)) for column in columns))
-    out.print(table if table.row_count else "none yet")
+    wide = out if out.is_terminal else Console(width=200, highlight=False)  # a pipe has no edge to fold at
+    wide.print(table if table.row_count else "none yet")
 
 
 def _text(value: Any) -> str:

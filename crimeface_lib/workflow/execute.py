@@ -37,6 +37,13 @@ class IpcKernelManager(AsyncKernelManager):
 
     post_start_kernel = _async_post_start_kernel
 
+    async def _async_cleanup_resources(self, restart: bool = False) -> None:
+        await super()._async_cleanup_resources(restart=restart)
+        if not restart:
+            self._sockets.cleanup()
+
+    cleanup_resources = _async_cleanup_resources
+
 
 def stop_kernels() -> None:
     """Kill the kernels started here: they sit in sessions of their own, so Ctrl-C never reaches them."""

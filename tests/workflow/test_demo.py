@@ -1,0 +1,146 @@
+"""The main job, once, for real: what it leaves, and whether that holds together."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+
+import nbformat
+import numpy as np
+import pytest
+import trimesh
+
+from crimeface_lib.core.errors import IntegrityError
+from crimeface_lib.core.hashing import sha256_file
+from crimeface_lib.reporting import find_chromium
+from crimeface_lib.storage import Checkpoint, Ledger
+from crimeface_lib.workflow import verify_run
+
+pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("demo")]
+PAGES = ("reconstruct", "recognise", "crime_overview", "case_report")
+
+
+@pytest.fixture(scope="module")
+def manifest(demo_run) -> dict:
+    return json.loads((demo_run / "run.json").read_text())
+
+
+def step(demo_run: Path, name: str) -> dict:
+    return json.loads((demo_run / "steps" / f"{name}.json").read_text())
+
+
+def test_it_is_done_signed_and_listed(demo_run, manifest):
+    assert manifest["status"] == "done"
+    assert verify_run(demo_run).files == len(manifest["outputs"])
+    assert demo_run.name in (demo_run.parent / "index.html").read_text()
+
+
+def test_pages_are_self_contained(demo_run):
+    load = re.compile(r"""(?:src|href)\s*=\s*["'](?!data:|#|blob:)([^"']+)["']|@import|url\(\s*["']?https?:""")
+    for page in PAGES:
+        html = (demo_run / f"{page}.html").read_text()
+        assert len(html) < 12_000_000
+        outside = [m.group(0) for m in load.finditer(re.sub(r"<script.*?</script>|srcdoc=\"[^\"]*\"", "", html, flags=re.S))]
+        assert all(re.search(r"(reconstruct|recognise|crime_overview)\.html", found) for found in outside), outside
+        assert "not validated for casework" in html.lower()
+        assert "$$" not in re.sub(r"<script.*?</script>|srcdoc=\"[^\"]*\"", "", html, flags=re.S), "raw TeX"
+
+
+def test_pdf_comes_with_a_browser_and_a_clear_line_without(demo_run, manifest):
+    try:
+        find_chromium()
+    except ImportError:
+        assert any(note.startswith("no PDF: ") for note in manifest["notes"])
+    else:
+        for page in PAGES:
+            assert (demo_run / f"{page}.pdf").read_bytes().startswith(b"%PDF")
+
+
+def test_the_mesh_opens_and_is_a_head_in_its_unit(demo_run):
+    heights = {}
+    for suffix in ("glb", "obj", "ply"):
+        mesh = trimesh.load(demo_run / "files" / f"face.{suffix}", force="mesh")
+        assert len(mesh.faces) > 5_000
+        heights[suffix] = float(np.ptp(mesh.vertices[:, 1]))
+    assert heights["obj"] == pytest.approx(heights["ply"], rel=1e-3)
+    assert heights["glb"] * 1000 == pytest.approx(heights["obj"], rel=1e-3), "GLB is in metres, OBJ in millimetres"
+    assert 180 < heights["obj"] < 500
+
+
+def test_the_sample_portrait_is_the_first_candidate_and_nobody_is_called_a_match(demo_run):
+    found = step(demo_run, "recognise")["results"]["list"]
+    first, second = found["candidates"][:2]
+    assert first["subject"] == "sample-astronaut"
+    assert first["likelihood_ratio"] > 100 > second["likelihood_ratio"]
+    assert found["gallery_size"] == 501
+    for path in [*demo_run.glob("*.html"), *(demo_run / "steps").glob("*.json"), demo_run / "run.json"]:
+        text = re.sub(r"<script.*?</script>|<style.*?</style>|srcdoc=\"[^\"]*\"", "", path.read_text(), flags=re.S)
+        assert not re.search(r"\bmatch(es|ed)?\b", text, flags=re.I), path.name
+
+
+def test_the_quality_report_finds_what_the_generator_put_in(demo_run):
+    events = step(demo_run, "crime_overview")["results"]["events"]
+    assert len(events["quality"]["gaps"]) == 1
+    assert events["quality"]["missing_id_not_asb"] == 0
+    assert events["quality"]["duplicates_dropped"] > 0
+    evaluation = step(demo_run, "crime_overview")["results"]["evaluation"]
+    assert {row["model"] for row in evaluation["summary"]} >= {"decayed_counts", "counts"}
+    assert all(row["pai"] > 1 for row in evaluation["summary"]), "better than chance, or the town has no structure"
+
+
+def test_every_number_has_a_parent(demo_run, manifest):
+    assert {entry["role"] for entry in manifest["inputs"]} == {"photo", "probe", "crime"}
+    assert all(len(entry["sha256"]) == 64 for entry in manifest["inputs"])
+    assert {permit["use"]["kind"] for permit in manifest["permits"]} == {"face_search", "place_prediction"}
+    assert {"dlib-resnet", "dlib-68-landmarks"} <= {model["model"] for model in manifest["models"]}
+    assert all(model["licence"] for model in manifest["models"])
+    assert manifest["code"]["packages"]["numpy"] == np.__version__
+    home = demo_run.parents[1] / "home/demo"
+    photo = next(entry for entry in manifest["inputs"] if entry["role"] == "photo")
+    assert photo["sha256"] == sha256_file(home / "inputs/photo.png")
+
+
+def test_the_checkpoint_covers_both_logs(demo_run):
+    heads = json.loads((demo_run / "checkpoint.json").read_text())
+    store = demo_run.parents[1] / "home/demo/store"
+    for name, ledger in (("audit", store / "audit.ledger"), ("custody", None)):
+        checkpoint = Checkpoint.from_dict(heads[name])
+        checkpoint.verify_signature()
+        if ledger:
+            Ledger.open(ledger).verify(checkpoint)
+
+
+def test_no_template_and_no_path_of_this_machine_in_the_published_run(demo_run):
+    """T1, for a whole run: the probe's template is nowhere, in any of the forms it could take."""
+    import base64
+
+    from crimeface_lib.faces import load_image
+    from crimeface_lib.recognition import embed_images
+
+    probe = embed_images([load_image(demo_run.parents[1] / "home/demo/inputs/probe.jpg")], device="cpu").vectors[0]
+    single, double = probe.astype("<f4").tobytes(), probe.astype("<f8").tobytes()
+    forms = [single[:16], double[:16], base64.b64encode(single)[:16], f"{probe[0]:.6f}".encode() + b", "]
+    folders = [demo_run, demo_run.parents[1] / "home/demo/store"]
+    for path in (path for folder in folders for path in folder.rglob("*") if path.is_file()):
+        data = path.read_bytes()
+        assert not [form for form in forms if form in data], path.name
+    for path in (*demo_run.glob("*.html"), *demo_run.glob("*.json")):
+        assert str(demo_run.parents[1]).encode() not in path.read_bytes(), path.name
+
+
+def test_executed_notebooks_hold_their_outputs_and_no_error(demo_run):
+    for page in PAGES:
+        notebook = nbformat.read(demo_run / "notebooks" / f"{page}.ipynb", as_version=4)
+        outputs = [output for cell in notebook.cells if cell.cell_type == "code" for output in cell.outputs]
+        assert outputs
+        assert not [output for output in outputs if output.output_type == "error"]
+
+
+def test_a_changed_page_is_found(demo_run):
+    page = demo_run / "case_report.html"
+    old = page.read_bytes()
+    page.write_bytes(old.replace(b"sample-astronaut", b"sample-someone-e"))
+    with pytest.raises(IntegrityError, match=r"case_report\.html was changed"):
+        verify_run(demo_run)
+    page.write_bytes(old)
