@@ -30,7 +30,7 @@ LOOKS = ("appearance", "shape", "uncertainty")
 _HEIGHT = 500
 _KINDS = {"GLB": "model/gltf-binary", "OBJ": "application/zip", "PLY": "application/octet-stream"}
 _INVITE = "Choose a photo, or try the sample."
-_EMPTY = '<p class="cf-empty">The 3D face appears here. Drag turns it, the wheel zooms.</p>'
+_EMPTY = '<p class="cf-empty">The 3D face appears here. Drag turns it, wheel or pinch zooms.</p>'
 _OUR_FAULT = "Something went wrong on our side: the server's log has the details. Try another photo."
 _CANNOT = (
     "This is an estimate, not an identification: it doesn't say who the person is.",
@@ -168,7 +168,7 @@ class FaceViewer:
         self._draw_photo(faces, choice.index, find_landmarks(image, choice.face))
         self._say("3 of 3: fitting the 3D face, some seconds…", "busy")
         self._fit(choice.index)
-        self._say(f"{choice.sentence} Drag turns the face, the wheel zooms.", "ready")
+        self._say(f"{choice.sentence} Drag turns the face, wheel or pinch zooms.", "ready")
         self._offer_files()
 
     def _fit(self, index: int) -> None:
@@ -249,7 +249,7 @@ class FaceViewer:
         )  # fmt: skip
         textured, doubt = plot.objects
         clay = k3d.mesh(
-            mesh.vertices.astype(np.float32), mesh.triangles.astype(np.uint32), color=0xE6DCD2, name="shape",
+            mesh.vertices.astype(np.float32), mesh.triangles.astype(np.uint32), color=0xD8CEC4, name="shape",
             flat_shading=False, side="double", roughness=0.75, visible=False,
         )  # fmt: skip
         plot += clay
