@@ -54,7 +54,9 @@ def test_make_targets_exist_and_do_what_they_say():
 
 
 def test_every_crimeface_command_works_in_order(place):
-    environment = {k: v for k, v in os.environ.items() if k not in {f"CRIMEFACE_{n.upper()}" for n in Settings.model_fields}}
+    environment = {
+        k: v for k, v in os.environ.items() if k not in {f"CRIMEFACE_{n.upper()}" for n in Settings.model_fields}
+    }
     environment |= {
         "CRIMEFACE_HOME": str(place / "home"), "CRIMEFACE_REPORTS_DIR": str(place / "reports"),
         "CRIMEFACE_CACHE_DIR": str(place / "cache"), "CRIMEFACE_PASSWORD": "correct horse battery",
@@ -65,7 +67,9 @@ def test_every_crimeface_command_works_in_order(place):
     for command in commands:
         if "reports/RUN" in command:
             command = command.replace("reports/RUN", shlex.quote(str(max((place / "reports").glob("*case-report")))))
-        done = subprocess.run(command, shell=True, cwd=place, env=environment, capture_output=True, text=True, check=False)
+        done = subprocess.run(
+            command, shell=True, cwd=place, env=environment, capture_output=True, text=True, check=False
+        )
         assert done.returncode == 0, f"{command}\n{done.stdout}\n{done.stderr}"
         if "> " in command:
             rewrite(place / command.split("> ")[1])

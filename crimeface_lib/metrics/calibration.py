@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import numpy as np
 import numpy.typing as npt
-from scipy.optimize import isotonic_regression
-from scipy.special import expit
 
 from crimeface_lib.core.arrays import check_array, check_vector
 from crimeface_lib.core.errors import InputError
@@ -54,6 +52,9 @@ def pav_log_lr(mated: npt.ArrayLike, nonmated: npt.ArrayLike) -> tuple[FloatArra
 
     References : Zadrozny and Elkan 2002; Brümmer and du Preez 2006.
     """
+
+    from scipy.optimize import isotonic_regression
+
     same = check_array(mated, shape=(None,), name="mated", finite=False)
     other = check_array(nonmated, shape=(None,), name="nonmated", finite=False)
     if len(same) == 0 or len(other) == 0:
@@ -87,6 +88,9 @@ def fit_logistic(
     ShapeError : an empty or non-finite list. InputError : weights that sum to nothing.
     References : Brümmer and du Preez 2006; Morrison 2013.
     """
+
+    from scipy.special import expit
+
     same = check_vector(mated, name="mated", minimum=1)
     other = check_vector(nonmated, name="nonmated", minimum=1)
     w_same, w_other = (

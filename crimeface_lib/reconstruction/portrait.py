@@ -101,12 +101,21 @@ class Reconstruction(Result):
         }
 
     def look(
-        self, view: str | tuple[float, float] = "frontal", *, size: int = 512, expression: bool | int = True
+        self,
+        view: str | tuple[float, float] = "frontal",
+        *,
+        size: int = 512,
+        expression: bool | int = True,
+        close: bool = False,
     ) -> Camera:
-        """Return a camera for a standard view of the head down to the neck; see ``Camera.look``."""
+        """Return a camera for a standard view of the head down to the neck, or ``close`` up to the face; see
+        ``Camera.look``."""
         vertices = self.mesh(expression).vertices
-        chin = self.model.landmarks(vertices)[8, 1]
-        return Camera.look(view, vertices[vertices[:, 1] > chin - 50.0], size=size)
+        points = self.model.landmarks(vertices)
+        if close:
+            middle = points.mean(0)
+            return Camera.look(view, middle + 1.6 * (points - middle), size=size)
+        return Camera.look(view, vertices[vertices[:, 1] > points[8, 1] - 50.0], size=size)
 
     def render(
         self,

@@ -91,7 +91,8 @@ class Run:
         for name in names:
             card = registry.require(name)
             self._add(
-                "models", model=card.name, version=card.version, licence=card.licence.weights, source=card.source,
+                "models", model=card.name, version=card.version, source=card.source,
+                licence=card.licence.code if card.licence.weights == "none" else card.licence.weights,
                 use="research only" if card.research_only else "as licensed",
             )  # fmt: skip
 
@@ -143,7 +144,8 @@ class Run:
 
     def table(self, frame: Any, name: str, *, caption: str) -> SavedTable:
         """Keep a frame's rows as the result ``name`` and return what the notebook shows."""
-        shown = SavedTable(caption, frame.to_dict(orient="records"))
+        times = {name: frame[name].dt.strftime("%Y-%m-%d %H:%M:%S UTC") for name in frame.select_dtypes("datetimetz")}
+        shown = SavedTable(caption, frame.assign(**times).to_dict(orient="records"))
         self.record["results"][name] = to_plain(shown.rows)
         return shown
 

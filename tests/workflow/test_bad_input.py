@@ -77,7 +77,9 @@ def crimes(tmp_path):
     ],
 )
 def test_a_bad_photo(workplace, photos, crimes, name, message):
-    code, said = workplace.run_cli("run", "case_report", "-p", f"photo={photos / name}", "-p", f"crime={crimes / 'good.zip'}")
+    code, said = workplace.run_cli(
+        "run", "case_report", "-p", f"photo={photos / name}", "-p", f"crime={crimes / 'good.zip'}"
+    )
     check_failed(workplace, code, said, message, secret=photos.name + "/" + name)
 
 
@@ -99,7 +101,9 @@ def test_a_bad_crime_file(workplace, photos, crimes, name, message):
 
 
 def test_columns_about_persons_are_refused_not_just_bad(workplace, crimes):
-    code, said = workplace.run_cli("run", "crime_overview", "-p", f"crime={crimes / 'persons-street.csv'}", "-p", "predict=no")
+    code, said = workplace.run_cli(
+        "run", "crime_overview", "-p", f"crime={crimes / 'persons-street.csv'}", "-p", "predict=no"
+    )
     assert code == 3
     assert "Date of birth" in said
 

@@ -81,7 +81,9 @@ def test_only_another_person_approves(workplace, monkeypatch):
     monkeypatch.setenv("CRIMEFACE_PASSWORD", "correct horse battery")
     run = workplace.run_cli
     assert run("people", "add", "ada", "--role", "admin", "--password")[0] == 0
-    assert run("people", "add", "rhea", "--role", "researcher", "--role", "approver", "--password", "--as", "ada")[0] == 0
+    assert (
+        run("people", "add", "rhea", "--role", "researcher", "--role", "approver", "--password", "--as", "ada")[0] == 0
+    )
     (workplace.root / "dpia.yaml").write_text(run("dpia", "new", "face_search")[1])
     assert run("dpia", "submit", workplace.root / "dpia.yaml", "--as", "rhea")[0] == 0
     code, said = run("dpia", "advise", "1", "--advice", "fine", "--favourable", "--as", "rhea")

@@ -41,7 +41,9 @@ def test_pages_are_self_contained(demo_run):
     for page in PAGES:
         html = (demo_run / f"{page}.html").read_text()
         assert len(html) < 12_000_000
-        outside = [m.group(0) for m in load.finditer(re.sub(r"<script.*?</script>|srcdoc=\"[^\"]*\"", "", html, flags=re.S))]
+        outside = [
+            m.group(0) for m in load.finditer(re.sub(r"<script.*?</script>|srcdoc=\"[^\"]*\"", "", html, flags=re.S))
+        ]
         assert all(re.search(r"(reconstruct|recognise|crime_overview)\.html", found) for found in outside), outside
         assert "not validated for casework" in html.lower()
         assert "$$" not in re.sub(r"<script.*?</script>|srcdoc=\"[^\"]*\"", "", html, flags=re.S), "raw TeX"
