@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import inspect
 import json
 import re
 import subprocess
@@ -59,7 +60,7 @@ def test_every_public_name_exists_and_is_documented():
         module = importlib.import_module(package)
         for name in names:
             thing = getattr(module, name)
-            if callable(thing):
+            if inspect.isclass(thing) or inspect.isfunction(thing):
                 assert (thing.__doc__ or "").strip(), f"{package}.{name} has no docstring"
 
 
