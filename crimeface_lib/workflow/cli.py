@@ -73,21 +73,25 @@ def doctor() -> None:
 
 @app.command()
 def verify(
-    folder: Annotated[Path, typer.Argument(help="a run folder, or an evidence package")],
+    folder: Annotated[Path, typer.Argument(help="a run folder, an evidence package, or a store")],
     checkpoint: Annotated[
-        Path | None, typer.Option(help="ledger checkpoint that you hold, for an evidence package")
+        Path | None, typer.Option(help="checkpoint that you hold: of a package, or the checkpoint.json of a run")
     ] = None,
     key: Annotated[str | None, typer.Option(help="public key that you hold (hexadecimal), for a run")] = None,
 ) -> None:
-    """Check that a run or an evidence package is what was signed; names the first file that is not."""
+    """Check that a run or package is what was signed, or that a store's logs still agree with a checkpoint."""
     from crimeface_lib.evidence.verify import verify_package
-    from crimeface_lib.workflow.seal import verify_run
+    from crimeface_lib.workflow.seal import verify_run, verify_store
 
     if (folder / "bagit.txt").exists():
         if checkpoint is None:
             raise InputError("an evidence package is checked against a checkpoint that you hold: --checkpoint FILE")
         verify_package(folder, checkpoint=checkpoint)
         out.print(f"[green]unchanged[/]: evidence package {folder}")
+        return
+    if (folder / "keys.json").exists():
+        events = verify_store(folder, checkpoint=checkpoint)
+        out.print(f"[green]unchanged[/]: {', '.join(f'{count} {name} events' for name, count in events.items())}")
         return
     check = verify_run(folder, key=key)
     out.print(f"[green]unchanged[/]: run {check.run}, {check.files} files, signed by key {check.key}")

@@ -12,7 +12,7 @@ from typing import Any
 
 import yaml
 
-from crimeface_lib.core.clock import utc_now
+from crimeface_lib.core.clock import to_iso, utc_now
 from crimeface_lib.core.errors import ConfigError, CrimefaceError, InputError, RefusedError
 from crimeface_lib.core.files import write_atomic
 from crimeface_lib.core.settings import Settings, load_settings
@@ -21,7 +21,7 @@ from crimeface_lib.workflow.config import CaseReportConfig, RunConfig, config_pa
 from crimeface_lib.workflow.execute import Progress, run_notebook, stop_kernels
 from crimeface_lib.workflow.publish import publish
 from crimeface_lib.workflow.run import login_name, new_run_folder
-from crimeface_lib.workflow.seal import read_manifest
+from crimeface_lib.workflow.seal import read_manifest, write_manifest
 
 #: Fields that all notebooks of one job share.
 _SHARED = ("purpose", "actor", "case", "store", "run", "seed", "device", "method_validation")
@@ -67,6 +67,7 @@ def run_job(
     if cfg.notebook != name:
         raise ConfigError(f"config {config} is for {cfg.notebook!r}, expected one for {name!r}")
     job = plan_job(cfg, resume=resume, settings=settings)
+    _announce(job)
 
     def close(status: str, reason: str = "") -> None:
         publish(job, status=status, reason=reason, settings=settings)
@@ -90,6 +91,14 @@ def run_job(
         raise
     close("done")
     return job.folder
+
+
+def _announce(job: Job) -> None:
+    """Write the record that stands if this process dies without a word: the run is listed, and can be resumed."""
+    name, folder = job.cfg.notebook, job.folder
+    reason = f"still running, or ended without a word; go on with: crimeface run {name} --resume {folder.name}"
+    facts = {"id": folder.name, "notebook": name, "title": job.cfg.title, "started": to_iso(job.started)}
+    write_manifest(folder, {**facts, "status": "interrupted", "reason": reason, "outputs": []})
 
 
 def plan_job(cfg: RunConfig, *, resume: str | None, settings: Settings) -> Job:

@@ -15,6 +15,7 @@ from crimeface_lib.core.errors import IntegrityError, NotFoundError
 from crimeface_lib.core.files import write_atomic
 from crimeface_lib.core.hashing import sha256_file
 from crimeface_lib.core.results import Result
+from crimeface_lib.storage import Checkpoint
 
 MANIFEST, SIGNATURE, CHECKPOINT = "run.json", "run.json.sig", "checkpoint.json"
 _UNLISTED = {MANIFEST, SIGNATURE, CHECKPOINT}
@@ -62,6 +63,39 @@ def read_manifest(folder: Path) -> dict[str, Any]:
     if not isinstance(manifest, dict):
         raise IntegrityError(f"{folder / MANIFEST}: expected a JSON object")
     return manifest
+
+
+def verify_store(folder: str | Path, *, checkpoint: Path | None = None) -> dict[str, int]:
+    """Check a store's audit and custody logs, each against itself and against a checkpoint held outside.
+
+    Parameters
+    ----------
+    checkpoint : ``checkpoint.json`` of a run on this store. Without it only what one log says of itself is checked:
+        a log that was rewritten from its first line with the store's own key would pass.
+
+    Returns
+    -------
+    Number of events by log.
+
+    Raises
+    ------
+    IntegrityError : an event was edited, dropped, inserted, reordered or cut off. NotFoundError : no such checkpoint.
+    """
+    from crimeface_lib.workflow.store import CaseStore
+
+    store = CaseStore.open(folder)
+    held: dict[str, Any] = {}
+    if checkpoint is not None:
+        try:
+            held = json.loads(checkpoint.read_bytes())
+        except FileNotFoundError as error:
+            raise NotFoundError(f"no checkpoint at {checkpoint}; give the checkpoint.json of a run") from error
+        except ValueError as error:
+            raise IntegrityError(f"{checkpoint} is no checkpoint: {error}") from error
+    heads = {name: Checkpoint.from_dict(held[name]) for name in ("audit", "custody") if name in held}
+    audit = store.audit.ledger.verify(heads.get("audit"))
+    custody = store.evidence.verify(heads.get("custody"), contents=False)
+    return {"audit": audit.entries, "custody": custody.events}
 
 
 def verify_run(folder: str | Path, *, key: str | None = None) -> RunCheck:
