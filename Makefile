@@ -35,5 +35,5 @@ $(READY): pyproject.toml configs/constraints.txt
 	@$(PYTHON) -c 'import sys; v = sys.version_info; sys.exit(0 if v >= (3, 11) else f"got Python {v[0]}.{v[1]}, expected 3.11 or newer; run: make PYTHON=python3.11 $(MAKECMDGOALS)")'
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	@echo "Installing into $(VENV): some minutes the first time, nothing the next."
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint configs/constraints.txt --editable '.[dev,test]'
+	@$(BIN)/python -m pip install --quiet --quiet --disable-pip-version-check --constraint configs/constraints.txt --editable '.[dev,test]'
 	@touch $(READY)

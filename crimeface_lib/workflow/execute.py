@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
+import subprocess
 import tempfile
 from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
@@ -29,6 +30,14 @@ class IpcKernelManager(AsyncKernelManager):
         self._sockets = tempfile.TemporaryDirectory(prefix="crimeface-", ignore_cleanup_errors=True)
         self.transport = "ipc"
         self.ip = str(Path(self._sockets.name) / "kernel")
+
+    async def _async_launch_kernel(self, kernel_cmd: list[str], **options: Any) -> None:
+        # what a kernel writes beside its messages (its shutdown, a library's chatter) is not for the user's terminal
+        await super()._async_launch_kernel(
+            kernel_cmd, **{"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL, **options}
+        )
+
+    _launch_kernel = _async_launch_kernel
 
     async def _async_post_start_kernel(self, **options: Any) -> None:
         await super()._async_post_start_kernel(**options)

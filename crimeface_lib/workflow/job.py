@@ -75,8 +75,9 @@ def run_job(
     try:
         check_inputs(job.steps)
         check_policy(job.steps, settings=settings)
+        left_out = () if all(getattr(step, "predict", True) for step in job.steps) else ("forecast",)
         for stage in job.stages:
-            _run_stage(stage, progress=progress)
+            _run_stage(stage, leave_out=left_out, progress=progress)
     except KeyboardInterrupt:
         close("interrupted", f"stopped by hand; go on with: crimeface run {name} --resume {job.folder.name}")
         raise
@@ -128,11 +129,14 @@ def plan_job(cfg: RunConfig, *, resume: str | None, settings: Settings) -> Job:
     return Job(folder, cfg, started, (first, (cfg,)))
 
 
-def _run_stage(stage: tuple[RunConfig, ...], *, progress: Progress | None) -> None:
-    """Execute the notebooks of a stage side by side, two at most; the first error stops the others."""
+def _run_stage(stage: tuple[RunConfig, ...], *, leave_out: tuple[str, ...], progress: Progress | None) -> None:
+    """Execute the notebooks of a stage side by side, two at most; the first error stops the others.
+
+    Cells tagged with a word in ``leave_out`` are not run.
+    """
     todo = [cfg for cfg in stage if not (_folder(cfg) / "steps" / f"{cfg.notebook}.json").is_file()]
     with ThreadPoolExecutor(max_workers=min(2, os.cpu_count() or 1)) as pool:
-        futures = [pool.submit(_run_step, cfg, progress) for cfg in todo]
+        futures = [pool.submit(_run_step, cfg, leave_out, progress) for cfg in todo]
         try:
             done, _ = wait(futures, return_when=FIRST_EXCEPTION)
             _raise_first(futures, done)
@@ -154,7 +158,7 @@ def _folder(cfg: RunConfig) -> Path:
     return cfg.run
 
 
-def _run_step(cfg: RunConfig, progress: Progress | None) -> Path:
+def _run_step(cfg: RunConfig, leave_out: tuple[str, ...], progress: Progress | None) -> Path:
     """Execute one notebook. Its config goes through a private file: papermill keeps every parameter it is given
     in the executed notebook, and the path of a photo can hold a name."""
     assert cfg.store is not None
@@ -163,7 +167,7 @@ def _run_step(cfg: RunConfig, progress: Progress | None) -> Path:
     return run_notebook(
         cfg.notebook,
         parameters={"config": str(staged), "overrides": {}},
-        leave_out=() if getattr(cfg, "predict", True) else ("forecast",),
+        leave_out=leave_out,
         output=_folder(cfg) / "notebooks" / f"{cfg.notebook}.ipynb",
         progress=progress,
     )
