@@ -130,8 +130,8 @@ class Run:
         dataset, model = self.cfg.dataset, self.cfg.predict_places.model  # type: ignore[attr-defined]
         if dataset.startswith("synthetic-") and events.attribution != SYNTHETIC_ATTRIBUTION:
             raise RefusedError(
-                f"dataset: these events are not the synthetic sample, so {dataset!r} doesn't name them; say what they are, "
-                "under a DPIA that covers it, or leave the forecast out with predict=false"
+                f"dataset: these events are not the synthetic sample, so {dataset!r} doesn't name them; "
+                "say what they are, under a DPIA that covers it, or leave the forecast out with predict=false"
             )
         return self.permit("place_prediction", dataset=dataset, model=model, version=MODEL_VERSION)
 
