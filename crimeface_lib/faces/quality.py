@@ -26,6 +26,13 @@ WIDEST_PITCH = 0.5  # change of the height of the nose, in distances between the
 _NOSE_DROP = 0.77  # height of the nose below the eyes in dlib's mean face, same unit
 _POOR = 0.6
 
+_UNITS = {
+    "resolution": "px between the eyes",
+    "sharpness": "gradient per px, in sd of the luminance",
+    "exposure": "mean luminance, 0 to 255",
+    "contrast": "sd of the luminance, 0 to 255",
+    "pose": "nose off frontal, in eye distances",
+}
 _REASONS = {
     "resolution": "few pixels: {value:.0f} px between the eyes ({full:.0f} or more is good)",
     "sharpness": "blurred or enlarged: little fine detail",
@@ -55,9 +62,15 @@ class Quality(Result):
     def to_frame(self) -> pd.DataFrame:
         import pandas as pd
 
-        return pd.DataFrame(
-            {"part": list(self.parts), "value": list(self.parts.values()), "measured": list(self.measured.values())}
+        rows = [(part, value, self.measured[part], _UNITS[part]) for part, value in self.parts.items()]
+        return pd.DataFrame(rows, columns=["part", "fitness", "measured", "unit"])
+
+    def _repr_html_(self) -> str:
+        table = self.to_frame().to_html(
+            index=False, border=0, classes="cf-table", float_format=lambda value: f"{value:.2f}"
         )
+        reasons = "".join(f"<li>{reason}</li>" for reason in self.reasons)
+        return f"<p><b>Quality {self.score:.0f} of 100</b>; each part from 0 to 1:</p>{table}<ul>{reasons}</ul>"
 
 
 def assess_quality(image: ImageArray, face: Face, *, chip: ImageArray | None = None) -> Quality:

@@ -81,7 +81,7 @@ def face_view(
     arrays = _mesh_arrays(points, faces, normals)
     plot = k3d.plot(
         height=height, grid_visible=False, camera_auto_fit=False, background_color=0xFFFFFF, menu_visibility=False,
-        axes_helper=0, camera_fov=30.0, colorbar_object_id=0, lighting=1.2, name="face",
+        axes_helper=0, camera_fov=30.0, colorbar_object_id=0, lighting=1.7, name="face",
     )  # fmt: skip
     style = {"flat_shading": False, "side": "double", "roughness": 0.75, "compression_level": 6}
     if texture is not None:
