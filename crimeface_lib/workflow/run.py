@@ -215,12 +215,20 @@ class Run:
         return events.assign(time=events["time"].dt.floor("s"))
 
     def finish(self) -> None:
-        """Write what this notebook did; without it the step counts as unfinished."""
+        """Write what this notebook did; without it the step counts as unfinished.
+
+        A run opened by hand, in JupyterLab say, is closed here: its manifest is signed and it is listed. One that
+        ``crimeface run`` started is closed there, with its report.
+        """
         self.record["finished"] = to_iso(utc_now())
         self.record["seconds"] = round((utc_now() - self.started).total_seconds(), 1)
         data = json.dumps(self.record, ensure_ascii=False, indent=1, allow_nan=False).encode()
         write_atomic(self.folder / "steps" / f"{self.cfg.notebook}.json", data)
         self.store.audit.record("step.finished", actor=self.actor, at=utc_now(), run=self.id, step=self.cfg.notebook)
+        if self.cfg.run is None:
+            from crimeface_lib.workflow.publish import publish
+
+            publish(self)
 
     def _number(self) -> int:
         self.record["shown"] += 1
@@ -249,6 +257,7 @@ def open_run(cfg: RunConfig, *, settings: Settings | None = None) -> Run:
         raise ConfigError(f"run: got {folder}, expected the folder of a run; leave it empty to start a new one")
     store = CaseStore.open(cfg.store or settings.stores / "store", settings=settings)
     actor = cfg.actor or login_name(os.environ)
+    cfg = cfg.model_copy(update={"actor": actor})
     device = resolve_device(cfg.device if cfg.device != "auto" else settings.device)
     parameters = to_plain(cfg.model_dump(mode="json", exclude={"run", "store"}))
     record: dict[str, Any] = {
