@@ -204,7 +204,12 @@ def as_table(results: dict[Benchmark, Measured | str], title: str) -> Any:
 
     table = Table(title=title, show_lines=True, caption="two figures: wall | CPU; a ratio above 1: ours is faster")
     for column in ("what, beside which peer; protocol", "ours", "peer", "peer / ours", "bar", "bar is"):
-        table.add_column(column, justify="left" if column.startswith(("what", "bar")) else "right", overflow="fold")
+        table.add_column(
+            column,
+            justify="left" if column.startswith(("what", "bar")) else "right",
+            overflow="fold",
+            min_width=70 if column.startswith("what") else None,
+        )
     for row, found in results.items():
         what = f"[bold]{row.name}[/bold]" + (f" beside {row.peer}" if row.peer else "") + f"\n[dim]{row.protocol}"
         bars = "\n".join(row.bars) or "none set"

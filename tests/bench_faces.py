@@ -116,7 +116,7 @@ def fit_quality(model: Any, views: int, count: int) -> tuple[Measured, Measured]
         within = np.abs(error) < 2 * fit.vertex_sd[part]
         rows.append((np.median(np.abs(error)), np.median(np.abs(mean)), 100 * within.mean()))
     error, mean, _ = np.median(rows, axis=0)
-    few = "" if count >= 100 else "N < 100, use --full"
+    few = "" if count >= 100 else "N < 100"
     return Measured((error,), (mean,), note, few), Measured((np.mean(rows, axis=0)[2],), None, note, few)
 
 

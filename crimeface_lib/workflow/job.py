@@ -56,18 +56,23 @@ def run_job(
 
     Parameters
     ----------
-    resume : id of an interrupted or failed run of the same notebook: finished steps are kept.
+    resume : id of an interrupted or failed run of the same notebook: its parameters and finished steps are kept.
 
     Raises
     ------
     CrimefaceError : after the failed, refused or interrupted run has been recorded and listed.
     """
     settings = settings or load_settings()
+    if resume:
+        if overrides or config:
+            raise ConfigError("a resumed run keeps its parameters; leave out -p and --config, or start a new run")
+        config = _resumable(name, resume, settings)
     cfg = load_config(config or config_path(name, settings=settings), overrides)
     if cfg.notebook != name:
         raise ConfigError(f"config {config} is for {cfg.notebook!r}, expected one for {name!r}")
-    job = plan_job(cfg, resume=resume, settings=settings)
+    job = plan_job(cfg, settings=settings)
     _announce(job)
+    stage_config(job.cfg, settings=settings)
 
     def close(status: str, reason: str = "") -> None:
         publish(job, status=status, reason=reason, settings=settings)
@@ -77,7 +82,7 @@ def run_job(
         check_policy(job.steps, settings=settings)
         left_out = () if all(getattr(step, "predict", True) for step in job.steps) else ("forecast",)
         for stage in job.stages:
-            _run_stage(stage, leave_out=left_out, progress=progress)
+            _run_stage(stage, leave_out=left_out, progress=progress, settings=settings)
     except KeyboardInterrupt:
         close("interrupted", f"stopped by hand; go on with: crimeface run {name} --resume {job.folder.name}")
         raise
@@ -102,15 +107,31 @@ def _announce(job: Job) -> None:
     write_manifest(folder, {**facts, "status": "interrupted", "reason": reason, "outputs": []})
 
 
-def plan_job(cfg: RunConfig, *, resume: str | None, settings: Settings) -> Job:
+def _resumable(name: str, run: str, settings: Settings) -> Path:
+    """Return the config that a run to be resumed was started with."""
+    if read_manifest(settings.reports / Path(run).name)["notebook"] != name:
+        raise InputError(f"run {run} is not one of {name!r}; expected a run of the same notebook")
+    staged = settings.stores / "runs" / Path(run).name / f"{name}.yaml"
+    if not staged.is_file():
+        raise InputError(f"run {run}: its parameters are not on this machine ({staged}); start a new run")
+    return staged
+
+
+def stage_config(cfg: RunConfig, *, settings: Settings) -> Path:
+    """Write a config to a private file and return its path.
+
+    papermill keeps every parameter it is given in the executed notebook, and the path of a photo can hold a name:
+    notebooks get the path of this file instead.
+    """
+    staged = settings.stores / "runs" / _folder(cfg).name / f"{cfg.notebook}.yaml"
+    write_atomic(staged, yaml.safe_dump(cfg.model_dump(mode="json")).encode(), mode=0o600)
+    return staged
+
+
+def plan_job(cfg: RunConfig, *, settings: Settings) -> Job:
     """Return what to execute: for ``case_report`` three notebooks side by side, then the page on top."""
     started = utc_now()
-    if resume:
-        folder = settings.reports / Path(resume).name
-        if read_manifest(folder)["notebook"] != cfg.notebook:
-            raise InputError(f"run {resume} is not one of {cfg.notebook!r}; expected a run of the same notebook")
-    else:
-        folder = new_run_folder(cfg.notebook, at=started, settings=settings)
+    folder = cfg.run or new_run_folder(cfg.notebook, at=started, settings=settings)
     actor = cfg.actor or login_name(os.environ)
     store = (cfg.store or settings.stores / "store").resolve()
     cfg = cfg.model_copy(update={"run": folder.resolve(), "store": store, "actor": actor})
@@ -129,14 +150,16 @@ def plan_job(cfg: RunConfig, *, resume: str | None, settings: Settings) -> Job:
     return Job(folder, cfg, started, (first, (cfg,)))
 
 
-def _run_stage(stage: tuple[RunConfig, ...], *, leave_out: tuple[str, ...], progress: Progress | None) -> None:
+def _run_stage(
+    stage: tuple[RunConfig, ...], *, leave_out: tuple[str, ...], progress: Progress | None, settings: Settings
+) -> None:
     """Execute the notebooks of a stage side by side, two at most; the first error stops the others.
 
     Cells tagged with a word in ``leave_out`` are not run.
     """
     todo = [cfg for cfg in stage if not (_folder(cfg) / "steps" / f"{cfg.notebook}.json").is_file()]
     with ThreadPoolExecutor(max_workers=min(2, os.cpu_count() or 1)) as pool:
-        futures = [pool.submit(_run_step, cfg, leave_out, progress) for cfg in todo]
+        futures = [pool.submit(_run_step, cfg, leave_out, progress, settings) for cfg in todo]
         try:
             done, _ = wait(futures, return_when=FIRST_EXCEPTION)
             _raise_first(futures, done)
@@ -158,16 +181,11 @@ def _folder(cfg: RunConfig) -> Path:
     return cfg.run
 
 
-def _run_step(cfg: RunConfig, leave_out: tuple[str, ...], progress: Progress | None) -> Path:
-    """Execute one notebook. Its config goes through a private file: papermill keeps every parameter it is given
-    in the executed notebook, and the path of a photo can hold a name."""
-    assert cfg.store is not None
-    staged = cfg.store / "runs" / _folder(cfg).name / f"{cfg.notebook}.yaml"
-    write_atomic(staged, yaml.safe_dump(cfg.model_dump(mode="json")).encode(), mode=0o600)
+def _run_step(cfg: RunConfig, leave_out: tuple[str, ...], progress: Progress | None, settings: Settings) -> Path:
     return run_notebook(
         cfg.notebook,
-        parameters={"config": str(staged), "overrides": {}},
-        leave_out=leave_out,
+        parameters={"config": str(stage_config(cfg, settings=settings)), "overrides": {}},
         output=_folder(cfg) / "notebooks" / f"{cfg.notebook}.ipynb",
+        leave_out=leave_out,
         progress=progress,
     )

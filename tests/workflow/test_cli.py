@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import json
 import os
+from pathlib import Path
 
 import pytest
+import yaml
 from PIL import Image
 
+from crimeface_lib.core import errors
 from crimeface_lib.synthetic import synthetic_crimes, write_police_uk
 
 
@@ -65,9 +68,25 @@ def test_ctrl_c_is_recorded_and_can_be_resumed_from(workplace, photo, monkeypatc
     manifest = json.loads((folder / "run.json").read_text())
     assert manifest["status"] == "interrupted"
     assert f"--resume {folder.name}" in manifest["reason"]
-    code, said = workplace.run_cli("run", "crime_overview", "--resume", folder.name, "-p", f"crime={photo}")
-    assert code == 2
-    assert "expected a run of the same notebook" in said
+    for arguments, message in (
+        (("crime_overview", "--resume", folder.name), "expected a run of the same notebook"),
+        (("reconstruct", "--resume", folder.name, "-p", "seed=1"), "keeps its parameters"),
+        (("reconstruct", "--resume", "20200101-000000-reconstruct"), "no run in"),
+    ):
+        code, said = workplace.run_cli("run", *arguments)
+        assert code == 2
+        assert message in said
+
+    resumed = []
+
+    def finish(name, *, parameters, output, **_):
+        resumed.append(parameters["config"])
+        raise errors.CrimefaceError("far enough for this test")
+
+    monkeypatch.setattr("crimeface_lib.workflow.job.run_notebook", finish)
+    assert workplace.run_cli("run", "reconstruct", "--resume", folder.name)[0] == 1
+    assert yaml.safe_load(Path(resumed[0]).read_text())["photo"] == str(photo), "with the parameters it had"
+    assert workplace.runs() == [folder]
 
 
 def test_doctor_names_every_part(workplace):
