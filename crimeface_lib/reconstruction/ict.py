@@ -17,22 +17,16 @@ from pathlib import Path
 
 import numpy as np
 
-from crimeface_lib.core.artifacts import Artifact, download, find
+from crimeface_lib.core.artifacts import download, find
 from crimeface_lib.core.errors import InputError, MissingArtifactError, NotFoundError
 from crimeface_lib.core.files import write_atomic
 from crimeface_lib.core.settings import Settings, load_settings
+from crimeface_lib.reconstruction.artifact import ICT
 from crimeface_lib.reconstruction.contour import contour_lines
 from crimeface_lib.reconstruction.morphable import MorphableModel, read_arrays
 
 COMMIT = "da5f95a607f5e6b37755b38d3385d7f2853732e5"
 UPSTREAM = f"https://raw.githubusercontent.com/ICT-VGL/ICT-FaceKit/{COMMIT}/FaceXModel"
-ICT = Artifact(
-    name="ICT-FaceKit",
-    path="ict/ict_facekit.npz",
-    licence="MIT",
-    remedy="run `crimeface fetch ict` (394 MB, once), or use model='builtin', which needs no file",
-)
-
 #: Vertex ranges of upstream's README, and where each region's UV goes in the atlas (left, bottom, width, height).
 _REGIONS: dict[str, tuple[int, int, tuple[float, float, float, float]]] = {
     "face": (0, 9409, (0.0, 0.0, 0.72, 1.0)),

@@ -139,7 +139,7 @@ def load_morphable_model(name: str = "auto", *, path: str | Path | None = None) 
         return _read_model(Path(path))
     if name == "auto":
         from crimeface_lib.core.artifacts import locate
-        from crimeface_lib.reconstruction.ict import ICT
+        from crimeface_lib.reconstruction.artifact import ICT
 
         name = "ict" if locate(ICT) else "builtin"
     model: MorphableModel = load_backend("morphable_models", name)(path=path)

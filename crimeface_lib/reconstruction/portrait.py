@@ -16,11 +16,12 @@ from crimeface_lib.core.errors import InputError
 from crimeface_lib.core.results import Result
 from crimeface_lib.faces import choose_face, detect_faces, find_landmarks, load_image
 from crimeface_lib.reconstruction.camera import Camera
-from crimeface_lib.reconstruction.fit import Fit, View, fit_landmarks
+from crimeface_lib.reconstruction.fit import Fit, fit_landmarks
 from crimeface_lib.reconstruction.mesh import Mesh, png_bytes
 from crimeface_lib.reconstruction.morphable import MorphableModel, load_morphable_model
 from crimeface_lib.reconstruction.shade import render, uncertainty_limits
 from crimeface_lib.reconstruction.texture import Texture, bake_texture
+from crimeface_lib.reconstruction.view import View
 
 if TYPE_CHECKING:
     import pandas as pd

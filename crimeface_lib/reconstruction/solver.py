@@ -16,7 +16,7 @@ from crimeface_lib.reconstruction.camera import Camera
 from crimeface_lib.reconstruction.morphable import MorphableModel
 
 if TYPE_CHECKING:
-    from crimeface_lib.reconstruction.fit import View
+    from crimeface_lib.reconstruction.view import View
 
 POSE = 7
 #: Steps after which the jaw landmarks stay where they slid to, so that the fit comes to rest.

@@ -15,7 +15,7 @@ from rich.table import Table
 from crimeface_lib.core.clock import utc_now
 from crimeface_lib.core.errors import CrimefaceError, InputError, RefusedError
 from crimeface_lib.core.settings import load_settings
-from crimeface_lib.workflow.run import login_name
+from crimeface_lib.workflow.origin import login_name
 
 people = typer.Typer(no_args_is_help=True, help="Accounts and roles.")
 dpia = typer.Typer(no_args_is_help=True, help="Data protection impact assessments: draft, submit, advise, approve.")

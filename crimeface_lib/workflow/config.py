@@ -137,6 +137,11 @@ CONFIGS: dict[str, type[RunConfig]] = {
 }
 
 
+def input_fields(cfg: RunConfig) -> tuple[str, ...]:
+    """Return the fields that hold an input's path, which can hold a name: reports show role and hash instead."""
+    return tuple(name for name, value in cfg if isinstance(value, Path) and name not in {"run", "store"})
+
+
 def merge(base: Mapping[str, Any], overrides: Mapping[str, Any]) -> dict[str, Any]:
     """Return ``base`` with ``overrides`` laid over it, deeply. A key "a.b" reaches into section "a".
 

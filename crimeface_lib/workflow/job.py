@@ -19,8 +19,9 @@ from crimeface_lib.core.settings import Settings, load_settings
 from crimeface_lib.workflow.checks import check_inputs, check_policy
 from crimeface_lib.workflow.config import CaseReportConfig, RunConfig, config_path, load_config, merge
 from crimeface_lib.workflow.execute import Progress, run_notebook, stop_kernels
+from crimeface_lib.workflow.origin import login_name
 from crimeface_lib.workflow.publish import publish
-from crimeface_lib.workflow.run import login_name, new_run_folder
+from crimeface_lib.workflow.run import new_run_folder
 from crimeface_lib.workflow.seal import read_manifest, write_manifest
 
 #: Fields that all notebooks of one job share.

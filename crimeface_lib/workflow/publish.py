@@ -13,8 +13,8 @@ from crimeface_lib.core.files import write_atomic
 from crimeface_lib.core.results import to_plain
 from crimeface_lib.core.settings import Settings, load_settings
 from crimeface_lib.reporting import Cover, html_to_pdf, publish_index, publish_notebook
-from crimeface_lib.workflow.config import CONFIGS, RunConfig
-from crimeface_lib.workflow.run import code_version, input_fields
+from crimeface_lib.workflow.config import CONFIGS, RunConfig, input_fields
+from crimeface_lib.workflow.origin import code_version
 from crimeface_lib.workflow.seal import CHECKPOINT, list_outputs, sign_manifest, write_manifest
 from crimeface_lib.workflow.store import CaseStore
 

@@ -6,15 +6,10 @@ leaves in ``reports/<run id>/steps/<notebook>.json`` is all that the report and 
 
 from __future__ import annotations
 
-import getpass
 import json
 import os
-import platform
-import subprocess
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
-from importlib.metadata import version
 from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -30,16 +25,14 @@ from crimeface_lib.core.random import make_rng
 from crimeface_lib.core.results import to_plain
 from crimeface_lib.core.settings import Settings, load_settings
 from crimeface_lib.governance import ModelRegistry
-from crimeface_lib.workflow.config import RunConfig
+from crimeface_lib.workflow.config import RunConfig, input_fields
+from crimeface_lib.workflow.origin import code_version, login_name
 from crimeface_lib.workflow.shown import SavedFigure, SavedTable
 
 if TYPE_CHECKING:
     import pandas as pd
 
     from crimeface_lib.workflow.store import CaseStore
-
-#: Packages whose versions decide numbers.
-_VERSIONS = ("crimeface-lib", "numpy", "scipy", "pandas", "torch", "dlib-bin", "opencv-python-headless", "geopandas")
 
 
 @dataclass(slots=True)
@@ -298,32 +291,3 @@ def new_run_folder(notebook: str, *, at: datetime, settings: Settings) -> Path:
             continue
         return folder
     raise InputError(f"got 99 runs of {notebook} in one second, expected fewer; wait a moment")
-
-
-def login_name(environ: Mapping[str, str]) -> str:
-    """Return who is logged in: JupyterHub's word where there is a Hub, else the operating system's."""
-    return environ.get("JUPYTERHUB_USER") or getpass.getuser()
-
-
-def code_version(root: Path) -> dict[str, Any]:
-    """Return package and Python versions, and the commit of the checkout where git knows one."""
-
-    def git(*arguments: str) -> str:
-        done = subprocess.run(["git", "-C", str(root), *arguments], capture_output=True, text=True, check=False)
-        return done.stdout.strip() if done.returncode == 0 else ""
-
-    try:
-        commit, changed = git("rev-parse", "HEAD"), bool(git("status", "--porcelain", "--untracked-files=no"))
-    except FileNotFoundError:  # no git on this machine
-        commit, changed = "", False
-    return {
-        "packages": {name: version(name) for name in _VERSIONS},
-        "python": platform.python_version(),
-        "commit": commit or None,
-        "changed_since_commit": changed,
-    }
-
-
-def input_fields(cfg: RunConfig) -> tuple[str, ...]:
-    """Return the fields that hold an input's path, which can hold a name: reports show role and hash instead."""
-    return tuple(name for name, value in cfg if isinstance(value, Path) and name not in {"run", "store"})
