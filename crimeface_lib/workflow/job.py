@@ -18,7 +18,7 @@ from crimeface_lib.core.files import write_atomic
 from crimeface_lib.core.settings import Settings, load_settings
 from crimeface_lib.workflow.checks import check_inputs, check_policy
 from crimeface_lib.workflow.config import CaseReportConfig, RunConfig, config_path, load_config, merge
-from crimeface_lib.workflow.execute import Progress, run_notebook, stop_kernels
+from crimeface_lib.workflow.execute import WORKERS, Progress, run_notebook, stop_kernels
 from crimeface_lib.workflow.origin import login_name
 from crimeface_lib.workflow.publish import publish
 from crimeface_lib.workflow.run import new_run_folder
@@ -159,7 +159,7 @@ def _run_stage(
     Cells tagged with a word in ``leave_out`` are not run.
     """
     todo = [cfg for cfg in stage if not (_folder(cfg) / "steps" / f"{cfg.notebook}.json").is_file()]
-    with ThreadPoolExecutor(max_workers=min(2, os.cpu_count() or 1)) as pool:
+    with ThreadPoolExecutor(max_workers=WORKERS) as pool:
         futures = [pool.submit(_run_step, cfg, leave_out, progress, settings) for cfg in todo]
         try:
             done, _ = wait(futures, return_when=FIRST_EXCEPTION)

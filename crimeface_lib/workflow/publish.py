@@ -10,6 +10,7 @@ from typing import Any, Protocol
 from crimeface_lib.core.clock import to_iso, utc_now
 from crimeface_lib.core.errors import MissingBackendError
 from crimeface_lib.core.files import write_atomic
+from crimeface_lib.core.hashing import sha256_bytes
 from crimeface_lib.core.results import to_plain
 from crimeface_lib.core.settings import Settings, load_settings
 from crimeface_lib.reporting import Cover, html_to_pdf, publish_index, publish_notebook
@@ -75,7 +76,7 @@ def publish(run: Opened, *, status: str = "done", reason: str = "", settings: Se
     store = CaseStore.open(cfg.store or settings.stores / "store", settings=settings)
     data = write_manifest(folder, manifest)
     sign_manifest(folder, data, store.keys.signing_key)
-    store.audit.record(f"run.{status}", actor=cfg.actor, at=utc_now(), run=folder.name)
+    store.audit.record(f"run.{status}", actor=cfg.actor, at=utc_now(), run=folder.name, manifest=sha256_bytes(data))
     heads = {"audit": store.audit.ledger.checkpoint(at=utc_now()), "custody": store.evidence.checkpoint()}
     write_atomic(folder / CHECKPOINT, json.dumps(to_plain(heads), indent=1).encode())
     publish_index(settings.reports)
