@@ -42,6 +42,10 @@ class Settings(BaseSettings):
     def stores(self) -> Path:
         return self.home or self.project_root / ".crimeface"
 
+    @property
+    def default_store(self) -> Path:
+        return self.stores / "store"
+
 
 def load_settings() -> Settings:
     """Read the settings now; nothing is remembered between calls."""

@@ -45,21 +45,16 @@ def check_policy(steps: tuple[RunConfig, ...], *, settings: Settings | None = No
         if isinstance(cfg, RecogniseConfig):
             from crimeface_lib.recognition import load_embedder
 
-            store = CaseStore.open(cfg.store or settings.stores / "store", settings=settings)
+            store = CaseStore.of(cfg, settings=settings)
             embedder = load_embedder(cfg.embed.embedder, device="cpu")
-            store.permit(
-                "face_search", purpose=cfg.purpose, dataset=cfg.watchlist, model=embedder.name,
-                version=embedder.version, actor=cfg.actor, dpia=cfg.dpia,
-            )  # fmt: skip
+            store.permit("face_search", cfg, dataset=cfg.watchlist, model=embedder.name, version=embedder.version)
             store.open_watchlist(cfg.watchlist)
         elif isinstance(cfg, CrimeOverviewConfig) and cfg.predict:
             from crimeface_lib.crime import MODEL_VERSION
 
-            store = CaseStore.open(cfg.store or settings.stores / "store", settings=settings)
-            store.permit(
-                "place_prediction", purpose=cfg.purpose, dataset=cfg.dataset, model=cfg.predict_places.model,
-                version=MODEL_VERSION, actor=cfg.actor, dpia=cfg.dpia,
-            )  # fmt: skip
+            store = CaseStore.of(cfg, settings=settings)
+            model = cfg.predict_places.model
+            store.permit("place_prediction", cfg, dataset=cfg.dataset, model=model, version=MODEL_VERSION)
 
 
 def _check_photo(path: Path, *, which: str | int, name: str) -> None:

@@ -33,7 +33,7 @@ def open_store(folder: Path | None) -> Any:
     from crimeface_lib.workflow.store import CaseStore
 
     settings = load_settings()
-    return CaseStore.open(folder or settings.stores / "store", settings=settings)
+    return CaseStore.open(folder or settings.default_store, settings=settings)
 
 
 def acting(store: Any, account: str | None) -> Any:

@@ -3,21 +3,21 @@
 from __future__ import annotations
 
 import platform
-import shutil
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 
 from crimeface_lib.core.device import resolve_device
+from crimeface_lib.core.errors import CrimefaceError, MissingBackendError
 from crimeface_lib.core.plugins import installed
 from crimeface_lib.core.results import Result
 from crimeface_lib.core.settings import Settings, load_settings
+from crimeface_lib.reporting import find_chromium
 
 #: Optional packages: what they are for and the command that brings them.
 _EXTRAS = {
     "playwright": ("PDF reports", "pip install 'crimeface-lib[pdf]'"),
     "pytorch3d": ("PyTorch3D rasteriser", "conda env create -f environment.yml"),
 }
-_BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,13 +33,13 @@ class Finding(Result):
 def examine(settings: Settings | None = None) -> list[Finding]:
     """Return what a person needs to know before asking why something does not work."""
     settings = settings or load_settings()
-    return [*_machine(settings), *_weights(settings), *_models(settings), *_backends(), *_optional(settings)]
+    return [*_machine(settings), *_weights(settings), *_models(), *_backends(), *_optional(settings)]
 
 
 def _machine(settings: Settings) -> list[Finding]:
     import torch
 
-    device = resolve_device(settings.device if settings.device != "auto" else None)
+    device = resolve_device(settings.device)
     name = torch.cuda.get_device_name() if device.startswith("cuda") else f"{torch.get_num_threads()} threads"
     data = settings.data_root
     ok = data is not None and data.is_dir()
@@ -80,8 +80,7 @@ def _weights(settings: Settings) -> list[Finding]:
     return findings
 
 
-def _models(settings: Settings) -> list[Finding]:
-    from crimeface_lib.core.errors import CrimefaceError
+def _models() -> list[Finding]:
     from crimeface_lib.reconstruction import load_morphable_model
 
     findings = []
@@ -110,13 +109,8 @@ def _optional(settings: Settings) -> list[Finding]:
             findings.append(Finding(use, "ok", f"{package} {version(package)}"))
         except PackageNotFoundError:
             findings.append(Finding(use, "optional", f"{package} is not installed", remedy))
-    browser = settings.chromium or next((path for name in _BROWSERS if (path := shutil.which(name))), None)
-    findings.append(
-        Finding(
-            "Chromium",
-            "ok" if browser else "optional",
-            str(browser or "not found: reports come without PDF"),
-            "" if browser else "install Chromium, or set CRIMEFACE_CHROMIUM to its path",
-        )
-    )
+    try:
+        findings.append(Finding("Chromium", "ok", str(find_chromium(settings.chromium))))
+    except MissingBackendError as error:
+        findings.append(Finding("Chromium", "optional", "not found: reports come without PDF", str(error)))
     return findings

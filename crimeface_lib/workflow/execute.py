@@ -31,6 +31,7 @@ class IpcKernelManager(AsyncKernelManager):
     def __init__(self, **options: Any) -> None:
         super().__init__(**options)
         self._sockets = tempfile.TemporaryDirectory(prefix="crimeface-", ignore_cleanup_errors=True)
+        self._pid = 0
         self.transport = "ipc"
         self.ip = str(Path(self._sockets.name) / "kernel")
 
@@ -46,12 +47,14 @@ class IpcKernelManager(AsyncKernelManager):
         await super()._async_post_start_kernel(**options)
         if self.provisioner is not None and (pid := getattr(self.provisioner, "pid", None)):
             _KERNELS.add(pid)
+            self._pid = pid
 
     post_start_kernel = _async_post_start_kernel
 
     async def _async_cleanup_resources(self, restart: bool = False) -> None:
         await super()._async_cleanup_resources(restart=restart)
         if not restart:
+            _KERNELS.discard(self._pid)  # the system may give the number to somebody else's process
             self._sockets.cleanup()
 
     cleanup_resources = _async_cleanup_resources

@@ -17,7 +17,7 @@ from crimeface_lib.core.errors import ConfigError, CrimefaceError, InputError, R
 from crimeface_lib.core.files import write_atomic
 from crimeface_lib.core.settings import Settings, load_settings
 from crimeface_lib.workflow.checks import check_inputs, check_policy
-from crimeface_lib.workflow.config import CaseReportConfig, RunConfig, config_path, load_config, merge
+from crimeface_lib.workflow.config import CaseReportConfig, RunConfig, config_path, input_fields, load_config, merge
 from crimeface_lib.workflow.execute import WORKERS, Progress, run_notebook, stop_kernels
 from crimeface_lib.workflow.origin import login_name
 from crimeface_lib.workflow.publish import publish
@@ -71,6 +71,8 @@ def run_job(
     cfg = load_config(config or config_path(name, settings=settings), overrides)
     if cfg.notebook != name:
         raise ConfigError(f"config {config} is for {cfg.notebook!r}, expected one for {name!r}")
+    if cfg.run and not resume:
+        raise ConfigError(f"run: got {cfg.run}, expected none: a new run makes its own folder; use --resume to go on")
     job = plan_job(cfg, settings=settings)
     _announce(job)
     stage_config(job.cfg, settings=settings)
@@ -110,8 +112,11 @@ def _announce(job: Job) -> None:
 
 def _resumable(name: str, run: str, settings: Settings) -> Path:
     """Return the config that a run to be resumed was started with."""
-    if read_manifest(settings.reports / Path(run).name)["notebook"] != name:
+    manifest = read_manifest(settings.reports / Path(run).name)
+    if manifest["notebook"] != name:
         raise InputError(f"run {run} is not one of {name!r}; expected a run of the same notebook")
+    if manifest["status"] == "done":
+        raise InputError(f"run {run} is done and signed; start a new run")
     staged = settings.stores / "runs" / Path(run).name / f"{name}.yaml"
     if not staged.is_file():
         raise InputError(f"run {run}: its parameters are not on this machine ({staged}); start a new run")
@@ -134,18 +139,19 @@ def plan_job(cfg: RunConfig, *, settings: Settings) -> Job:
     started = utc_now()
     folder = cfg.run or new_run_folder(cfg.notebook, at=started, settings=settings)
     actor = cfg.actor or login_name(os.environ)
-    store = (cfg.store or settings.stores / "store").resolve()
-    cfg = cfg.model_copy(update={"run": folder.resolve(), "store": store, "actor": actor})
+    store = (cfg.store or settings.default_store).resolve()
+    inputs = {name: getattr(cfg, name).resolve() for name in input_fields(cfg)}  # a run may be resumed from elsewhere
+    cfg = cfg.model_copy(update={**inputs, "run": folder.resolve(), "store": store, "actor": actor})
     if not isinstance(cfg, CaseReportConfig):
         return Job(folder, cfg, started, ((cfg,),))
     shared = {key: getattr(cfg, key) for key in _SHARED}
-    inputs = {
+    given = {
         "reconstruct": {"photo": cfg.photo},
         "recognise": {"probe": cfg.probe or cfg.photo},
         "crime_overview": {"crime": cfg.crime},
     }
     first = tuple(
-        load_config(config_path(name, settings=settings), merge({**shared, **inputs[name]}, getattr(cfg, name)))
+        load_config(config_path(name, settings=settings), merge({**shared, **given[name]}, getattr(cfg, name)))
         for name in _SEPARATE
     )
     return Job(folder, cfg, started, (first, (cfg,)))

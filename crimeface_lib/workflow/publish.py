@@ -73,7 +73,7 @@ def publish(run: Opened, *, status: str = "done", reason: str = "", settings: Se
         **{kind: _all(steps, kind) for kind in ("inputs", "models", "permits")},
         "outputs": [_titled(item) for item in list_outputs(folder)],
     }
-    store = CaseStore.open(cfg.store or settings.stores / "store", settings=settings)
+    store = CaseStore.of(cfg, settings=settings)
     data = write_manifest(folder, manifest)
     sign_manifest(folder, data, store.keys.signing_key)
     store.audit.record(f"run.{status}", actor=cfg.actor, at=utc_now(), run=folder.name, manifest=sha256_bytes(data))

@@ -91,10 +91,7 @@ class Run:
 
     def permit(self, kind: str, *, dataset: str, model: str, version: str) -> Any:
         """Return the permit for a gated use, or raise RefusedError: there is no way on without it."""
-        dpia = getattr(self.cfg, "dpia", None)
-        permit = self.store.permit(
-            kind, purpose=self.cfg.purpose, dataset=dataset, model=model, version=version, actor=self.actor, dpia=dpia
-        )
+        permit = self.store.permit(kind, self.cfg, dataset=dataset, model=model, version=version)
         self._add("permits", **to_plain(permit))
         return permit
 
@@ -217,7 +214,11 @@ class Run:
         self.record["seconds"] = round((utc_now() - self.started).total_seconds(), 1)
         data = json.dumps(self.record, ensure_ascii=False, indent=1, allow_nan=False).encode()
         write_atomic(self.folder / "steps" / f"{self.cfg.notebook}.json", data)
-        self.store.audit.record("step.finished", actor=self.actor, at=utc_now(), run=self.id, step=self.cfg.notebook)
+        self.store.audit.record(
+            "step.finished", actor=self.actor, at=utc_now(), run=self.id, step=self.cfg.notebook,
+            inputs=[entry["sha256"] for entry in self.record["inputs"]],
+            permits=[entry["content_hash"] for entry in self.record["permits"]],
+        )  # fmt: skip
         if self.cfg.run is None:
             from crimeface_lib.workflow.publish import publish
 
@@ -248,7 +249,7 @@ def open_run(cfg: RunConfig, *, settings: Settings | None = None) -> Run:
     folder = cfg.run or new_run_folder(cfg.notebook, at=started, settings=settings)
     if not folder.is_dir():
         raise ConfigError(f"run: got {folder}, expected the folder of a run; leave it empty to start a new one")
-    store = CaseStore.open(cfg.store or settings.stores / "store", settings=settings)
+    store = CaseStore.of(cfg, settings=settings)
     actor = cfg.actor or login_name(os.environ)
     cfg = cfg.model_copy(update={"actor": actor})
     device = resolve_device(cfg.device if cfg.device != "auto" else settings.device)

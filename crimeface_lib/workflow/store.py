@@ -12,6 +12,7 @@ from crimeface_lib.core.settings import Settings, load_settings
 from crimeface_lib.evidence import EvidenceStore
 from crimeface_lib.governance import AuditLog, DpiaRegister, People, Permit, PolicyGate, Use
 from crimeface_lib.storage import KeyRing, Ledger, TinyDocuments
+from crimeface_lib.workflow.config import RunConfig
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,13 +44,17 @@ class CaseStore:
         evidence = EvidenceStore.open(folder / "evidence", keys=keys, clock=clock)
         return cls(folder, keys, audit, people, dpias, gate, evidence, clock)
 
-    def permit(
-        self, kind: Any, *, purpose: str, dataset: str, model: str, version: str, actor: str, dpia: int | None
-    ) -> Permit:
-        """Return the gate's permit for this use, or raise RefusedError."""
+    @classmethod
+    def of(cls, cfg: RunConfig, *, settings: Settings) -> CaseStore:
+        """Open the store that a run works on: the one its config names, else this machine's."""
+        return cls.open(cfg.store or settings.default_store, settings=settings)
+
+    def permit(self, kind: Any, cfg: RunConfig, *, dataset: str, model: str, version: str) -> Permit:
+        """Return the gate's permit for a use that a run of ``cfg`` makes, or raise RefusedError."""
         use = Use(
-            kind=kind, purpose=purpose, dataset=dataset, model=model, model_version=version, actor=actor, dpia=dpia
-        )
+            kind=kind, purpose=cfg.purpose, dataset=dataset, model=model, model_version=version, actor=cfg.actor,
+            dpia=getattr(cfg, "dpia", None),
+        )  # fmt: skip
         return self.gate.check(use)
 
     def watchlist_path(self, name: str) -> Path:

@@ -72,6 +72,7 @@ def test_ctrl_c_is_recorded_and_can_be_resumed_from(workplace, photo, monkeypatc
         (("crime_overview", "--resume", folder.name), "expected a run of the same notebook"),
         (("reconstruct", "--resume", folder.name, "-p", "seed=1"), "keeps its parameters"),
         (("reconstruct", "--resume", "20200101-000000-reconstruct"), "no run in"),
+        (("reconstruct", "-p", f"photo={photo}", "-p", f"run={folder}"), "use --resume"),
     ):
         code, said = workplace.run_cli("run", *arguments)
         assert code == 2

@@ -13,6 +13,7 @@ import trimesh
 
 from crimeface_lib.core.errors import IntegrityError
 from crimeface_lib.core.hashing import sha256_file
+from crimeface_lib.governance import AuditLog
 from crimeface_lib.reporting import find_chromium
 from crimeface_lib.storage import Checkpoint, Ledger
 from crimeface_lib.workflow import verify_run
@@ -137,6 +138,27 @@ def test_executed_notebooks_hold_their_outputs_and_no_error(demo_run):
         outputs = [output for cell in notebook.cells if cell.cell_type == "code" for output in cell.outputs]
         assert outputs
         assert not [output for output in outputs if output.output_type == "error"]
+
+
+def test_a_finished_run_is_never_reopened(demo_run, monkeypatch):
+    from crimeface_lib.core.errors import InputError
+    from crimeface_lib.workflow import run_job
+
+    monkeypatch.setenv("CRIMEFACE_REPORTS_DIR", str(demo_run.parent))
+    monkeypatch.setenv("CRIMEFACE_HOME", str(demo_run.parents[1] / "home"))
+    before = (demo_run / "run.json").read_bytes()
+    with pytest.raises(InputError, match="is done and signed"):
+        run_job("case_report", {}, resume=demo_run.name)
+    assert (demo_run / "run.json").read_bytes() == before
+
+
+def test_the_audit_log_says_what_was_used_under_which_permit(demo_run, manifest):
+    log = AuditLog(Ledger.open(demo_run.parents[1] / "home/demo/store/audit.ledger"))
+    finished = {event.facts["step"]: event.facts for event in log.events("step.finished")}
+    hashes = {entry["role"]: entry["sha256"] for entry in manifest["inputs"]}
+    assert finished["recognise"]["inputs"] == [hashes["probe"]]
+    (search,) = [p["content_hash"] for p in manifest["permits"] if p["use"]["kind"] == "face_search"]
+    assert finished["recognise"]["permits"] == [search]
 
 
 def test_a_changed_page_is_found(demo_run):
