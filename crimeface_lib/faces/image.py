@@ -29,7 +29,13 @@ MAX_PIXELS = 100_000_000
 
 _REMEDY = "give a JPEG, PNG, TIFF, BMP, WebP or PNM photo"
 _DIAGONAL_35MM = math.hypot(36.0, 24.0)
-_ORIENTATION, _EXIF_IFD, _FOCAL_35MM, _EXIF_WIDTH, _EXIF_HEIGHT = 0x0112, 0x8769, 0xA405, 0xA002, 0xA003
+_ORIENTATION, _EXIF_IFD, _EXIF_WIDTH, _EXIF_HEIGHT = 0x0112, 0x8769, 0xA002, 0xA003
+_FOCAL_35MM, _FOCAL_MM, _ZOOM, _PLANE_RESOLUTION, _PLANE_UNIT = 0xA405, 0x920A, 0xA404, 0xA20E, 0xA210
+#: Millimetres in EXIF's units of resolution: inch, centimetre, millimetre, micrometre.
+_UNITS_MM = {2: 25.4, 3: 10.0, 4: 1.0, 5: 0.001}
+#: Spread of the logarithm of a focal length from EXIF: rounding to whole millimetres, focusing close by, makers who
+#: mean the width and not the diagonal; and where EXIF doesn't say the photo's size, a crop that would not show.
+_FOCAL_LOG_SD, _FOCAL_LOG_SD_UNCHECKED = 0.05, 0.2
 _TURNS = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,
@@ -50,7 +56,8 @@ class PhotoMetadata(Result):
     width, height : px, upright, as ``load_image`` returns them.
     format : "JPEG", "PNG", ...
     orientation : EXIF orientation 1–8 that was applied; 1 when there is none (and for TIFF).
-    focal_px : focal length in pixels from the 35-mm equivalent in EXIF, else None.
+    focal_px : focal length in pixels from EXIF, else None.
+    focal_log_sd : standard deviation of its logarithm, None without a focal length.
     focal_note : where ``focal_px`` comes from, or why there is none.
     """
 
@@ -59,7 +66,13 @@ class PhotoMetadata(Result):
     format: str
     orientation: int
     focal_px: float | None
+    focal_log_sd: float | None
     focal_note: str
+
+    @property
+    def focal_prior(self) -> tuple[float, float] | None:
+        """(median px, standard deviation of the logarithm), as ``reconstruction.View`` takes it."""
+        return None if self.focal_px is None or self.focal_log_sd is None else (self.focal_px, self.focal_log_sd)
 
 
 def load_image(source: ImageSource) -> ImageArray:
@@ -96,9 +109,10 @@ def load_image(source: ImageSource) -> ImageArray:
 def photo_metadata(source: ImageSource) -> PhotoMetadata:
     """Return size, format, orientation and focal length without decoding the pixels.
 
-    The focal length follows CIPA's definition of the 35-mm equivalent (equal diagonal):
-    ``focal_px = f35 · √(W² + H²) / 43.27 mm``. It is withheld where EXIF gives another aspect ratio than the
-    file has, because the photo was then cropped and the diagonal no longer tells.
+    The focal length follows CIPA's definition of the 35-mm equivalent (equal diagonal),
+    ``focal_px = f35 · √(W² + H²) / 43.27 mm``, or where EXIF has none, the focal length times the pixels per
+    millimetre of the sensor. It is withheld where the file has another size than EXIF says the photo was taken
+    at: a crop can't be told from a smaller copy then.
 
     Raises
     ------
@@ -108,13 +122,14 @@ def photo_metadata(source: ImageSource) -> PhotoMetadata:
     with _opened(source) as image:
         orientation = _orientation(image)
         width, height = image.size if orientation < 5 else image.size[::-1]
-        focal, note = _focal(image)
+        focal, spread, note = _focal(image)
         return PhotoMetadata(
             width=width,
             height=height,
             format=str(image.format),
             orientation=orientation,
             focal_px=focal,
+            focal_log_sd=spread,
             focal_note=note,
         )
 
@@ -180,22 +195,35 @@ def _orientation(image: Image.Image) -> int:
     return value if isinstance(value, int) and 1 <= value <= 8 else 1
 
 
-def _focal(image: Image.Image) -> tuple[float | None, str]:
-    """Return the focal length in px, or None, and a sentence that says why."""
+def _focal(image: Image.Image) -> tuple[float | None, float | None, str]:
+    """Return the focal length in px and the spread of its logarithm, or None, and a sentence that says why."""
     try:
         details = _exif(image).get_ifd(_EXIF_IFD)
-        equivalent = float(details.get(_FOCAL_35MM, 0))
-        stated = float(details.get(_EXIF_WIDTH, 0)), float(details.get(_EXIF_HEIGHT, 0))
+        tags = (_FOCAL_35MM, _FOCAL_MM, _ZOOM, _PLANE_RESOLUTION, _EXIF_WIDTH, _EXIF_HEIGHT)
+        equivalent, millimetres, zoom, resolution, *stated = (float(details.get(tag) or 0) for tag in tags)
+        unit = _UNITS_MM.get(details.get(_PLANE_UNIT, 2), math.nan)
     except _DECODE_ERRORS:
-        return None, "EXIF can't be read"
-    if not 1.0 <= equivalent <= 5000.0:
-        return None, "no 35-mm equivalent focal length in EXIF"
-    width, height = image.size
-    if min(stated) > 0:
-        ratio = max(stated) / min(stated) / (max(width, height) / min(width, height))
-        if abs(ratio - 1.0) > 0.01:
-            return None, "the photo was cropped after it was taken: EXIF gives another aspect ratio"
-    return equivalent * math.hypot(width, height) / _DIAGONAL_35MM, f"EXIF: {equivalent:g} mm equivalent"
+        return None, None, "EXIF can't be read"
+    size, diagonal = sorted(image.size), math.hypot(*image.size)
+    if 8.0 <= equivalent <= 3000.0:
+        focal, note = equivalent * diagonal / _DIAGONAL_35MM, f"{equivalent:g} mm equivalent in EXIF"
+    else:
+        focal = millimetres * resolution / unit
+        if not 8.0 <= focal / diagonal * _DIAGONAL_35MM <= 3000.0:
+            return None, None, "no focal length in EXIF that a lens could have"
+        note = f"{millimetres:g} mm and {resolution / unit:.0f} px per mm of sensor in EXIF"
+    if zoom > 1.05:
+        return None, None, f"{note}, but a digital zoom of {zoom:.3g} which makers count in or leave out"
+    if not min(stated) > 0:
+        return (
+            focal,
+            _FOCAL_LOG_SD_UNCHECKED,
+            f"{note}, which doesn't say the photo's size: it may be cropped",
+        )
+    if any(abs(now / then - 1) > 0.01 for now, then in zip(size, sorted(stated), strict=True)):
+        taken = " × ".join(f"{side:.0f}" for side in stated)
+        return None, None, f"{note}, but it was taken at {taken} px: cropped or resized, which can't be told"
+    return focal, _FOCAL_LOG_SD, note
 
 
 def _to_rgb(image: Image.Image) -> Image.Image:

@@ -14,7 +14,7 @@ import numpy as np
 from crimeface_lib.core.arrays import check_image
 from crimeface_lib.core.errors import InputError
 from crimeface_lib.core.results import Result
-from crimeface_lib.faces import choose_face, detect_faces, find_landmarks, load_image
+from crimeface_lib.faces import choose_face, detect_faces, find_landmarks, load_image, photo_metadata
 from crimeface_lib.reconstruction.camera import Camera
 from crimeface_lib.reconstruction.fit import Fit, fit_landmarks
 from crimeface_lib.reconstruction.mesh import Mesh, png_bytes
@@ -203,7 +203,8 @@ def reconstruct(
     NoFaceError : a photo shows no face. ImageError, ShapeError : not a photo.
     InputError : no photo, or an option out of range.
     """
-    photos = [_photo(image) for image in _several(images)]
+    taken = [_photo(image) for image in _several(images)]
+    photos = [photo for photo, _, _ in taken]
     if not photos:
         raise InputError("images: got none, expected at least one photo")
     if not 64 <= texture_size <= 2048:
@@ -212,13 +213,14 @@ def reconstruct(
         raise InputError(f"interpupillary_mm: got {interpupillary_mm:g}, expected 30 to 90 mm")
     loaded = load_morphable_model(model) if isinstance(model, str) else model
     views, sentences = [], []
-    for number, photo in enumerate(photos, 1):
+    for number, (photo, focal_prior, lens) in enumerate(taken, 1):
         choice = choose_face(detect_faces(photo, detector=detector), which=which, size=photo.shape[:2])
         landmarks = find_landmarks(photo, choice.face, landmarker=landmarker)
         sd = np.hypot(landmarks.sd, _MODEL_SD * landmarks.interocular)
         # landmarks count from the centre of the first pixel, cameras from its corner
-        views.append(View(landmarks.points + 0.5, photo.shape[:2], sd))
-        sentences.append(choice.sentence if len(photos) == 1 else f"Photo {number}: {choice.sentence}")
+        views.append(View(landmarks.points + 0.5, photo.shape[:2], sd, focal_prior))
+        said = f"{choice.sentence} {lens}"
+        sentences.append(said if len(photos) == 1 else f"Photo {number}: {said}")
     fit = fit_landmarks(loaded, views, shared_expression=shared_expression)
     shapes = [loaded.decode(fit.identity, expression) for expression in fit.expressions]
     baked = bake_texture(loaded, shapes, photos, list(fit.cameras), size=texture_size)
@@ -241,8 +243,14 @@ def _several(images: Any) -> Sequence[Any]:
     return list(images) if isinstance(images, list | tuple) else [images]
 
 
-def _photo(image: Any) -> np.ndarray:
-    return check_image(image) if isinstance(image, np.ndarray) else load_image(image)
+def _photo(image: Any) -> tuple[np.ndarray, tuple[float, float] | None, str]:
+    """Return the pixels, the prior of the focal length and a sentence that says where that comes from."""
+    if isinstance(image, np.ndarray):
+        return check_image(image), None, "Focal length fitted with the face: pixels carry no EXIF."
+    source = image.read() if hasattr(image, "read") else image
+    photo, about = load_image(source), photo_metadata(source)
+    how = "fitted with the face" if about.focal_prior is None else "from the photo"
+    return photo, about.focal_prior, f"Focal length {how}: {about.focal_note}."
 
 
 def _scale(model: MorphableModel, fit: Fit, interpupillary_mm: float | None) -> float:

@@ -127,12 +127,58 @@ def test_too_small_missing_and_folder(tmp_path: Path):
         load_image(3)
 
 
-def test_focal_length_from_the_35mm_equivalent():
+def twelve_megapixels(size=(4032, 3024), orientation=1, **tags) -> bytes:
+    """A photo as a telephone writes it; ``tags`` are named below, None leaves one out."""
+    named = {"f35": 0xA405, "mm": 0x920A, "zoom": 0xA404, "per": 0xA20E, "unit": 0xA210, "w": 0xA002, "h": 0xA003}
     exif = Image.Exif()
-    exif.get_ifd(0x8769).update({0xA405: 50})
-    photo = Image.new("RGB", (3000, 2000), "grey")
-    seen = photo_metadata(encoded(photo, "JPEG", exif=exif))
-    assert seen.focal_px == pytest.approx(50 / 36 * 3000)  # a 3:2 frame: the width tells the same
-    exif.get_ifd(0x8769).update({0xA002: 4000, 0xA003: 2000})
-    assert photo_metadata(encoded(photo, "JPEG", exif=exif)).focal_px is None
-    assert photo_metadata(encoded(photo, "JPEG")).focal_px is None
+    exif[0x0112] = orientation
+    values = {"f35": 26, "w": 4032, "h": 3024} | tags
+    exif.get_ifd(0x8769).update({named[key]: value for key, value in values.items() if value is not None})
+    return encoded(Image.new("L", size, 128), "JPEG", exif=exif)
+
+
+@pytest.mark.parametrize("orientation", [1, 3, 6, 8])
+def test_focal_length_from_the_35mm_equivalent(orientation):
+    seen = photo_metadata(twelve_megapixels(orientation=orientation))
+    # a full-frame negative is 36 × 24 mm; 4032 × 3024 px have a diagonal of 5040 px
+    assert seen.focal_px == pytest.approx(26 * 5040 / (36**2 + 24**2) ** 0.5)
+    assert seen.focal_prior == (seen.focal_px, 0.05)
+    assert seen.focal_note == "26 mm equivalent in EXIF"
+    assert (seen.width, seen.height) == ((4032, 3024) if orientation < 5 else (3024, 4032))
+    assert photo_metadata(twelve_megapixels((3024, 4032))).focal_px == seen.focal_px, "turned by a program"
+
+
+def test_focal_length_from_the_pitch_of_the_sensor():
+    # Canon's 22.3 mm wide sensor of 5184 px, told per inch: 50 mm are 80.7 mm equivalent
+    canon = {"f35": None, "mm": 50.0, "per": 5184 / 22.3 * 25.4, "unit": 2, "w": 5184, "h": 3456}
+    seen = photo_metadata(twelve_megapixels((5184, 3456), **canon))
+    assert seen.focal_px == pytest.approx(50 / 22.3 * 5184, rel=1e-3)
+    assert "px per mm of sensor" in seen.focal_note
+    assert photo_metadata(twelve_megapixels((5184, 3456), **canon | {"unit": 9})).focal_px is None
+    assert photo_metadata(twelve_megapixels((5184, 3456), **canon | {"per": None})).focal_px is None
+
+
+@pytest.mark.parametrize(
+    ("photo", "why"),
+    [
+        ({"size": (2000, 1500)}, "taken at 4032 × 3024 px: cropped or resized"),
+        ({"size": (3024, 3024)}, "taken at 4032 × 3024 px: cropped or resized"),
+        ({"f35": 0}, "no focal length in EXIF"),
+        ({"f35": None}, "no focal length in EXIF"),
+        ({"f35": 2}, "that a lens could have"),
+        ({"f35": 60_000}, "that a lens could have"),
+        ({"f35": None, "mm": (1, 0), "per": (0, 0)}, "EXIF"),
+        ({"zoom": 2.0}, "digital zoom of 2"),
+    ],
+)
+def test_a_focal_length_that_cannot_be_trusted_is_withheld(photo, why):
+    seen = photo_metadata(twelve_megapixels(**photo))
+    assert (seen.focal_px, seen.focal_log_sd, seen.focal_prior) == (None, None, None)
+    assert why in seen.focal_note
+
+
+def test_a_focal_length_without_the_photos_size_is_less_sure():
+    seen = photo_metadata(twelve_megapixels(w=None, h=None))
+    assert seen.focal_log_sd == 0.2
+    assert "may be cropped" in seen.focal_note
+    assert photo_metadata(encoded(Image.new("RGB", (64, 64)), "PNG")).focal_prior is None

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import io
 import json
 from pathlib import Path
 
 import numpy as np
 import pytest
 import trimesh
+from PIL import Image
 
 from crimeface_lib.core.errors import InputError, NoFaceError, ShapeError
 from crimeface_lib.reconstruction import Reconstruction, load_morphable_model, reconstruct
@@ -76,6 +78,23 @@ def test_several_photos_share_one_identity(astronaut: np.ndarray) -> None:
     both = reconstruct([astronaut, astronaut[:, 20:]], model=model, texture_size=64)
     assert len(both.cameras) == 2
     assert both.sentences[1].startswith("Photo 2:")
+
+
+def test_the_focal_length_of_exif_is_used_and_said(astronaut: np.ndarray) -> None:
+    exif, buffer = Image.Exif(), io.BytesIO()
+    height, width = astronaut.shape[:2]
+    exif.get_ifd(0x8769).update({0xA405: 85, 0xA002: width, 0xA003: height})
+    Image.fromarray(astronaut).save(buffer, "JPEG", quality=95, exif=exif)
+    focal = 85 * np.hypot(width, height) / np.hypot(36, 24)
+    model = load_morphable_model("builtin")
+    for source in (buffer.getvalue(), io.BytesIO(buffer.getvalue())):
+        told = reconstruct(source, model=model, texture_size=64)
+        assert told.cameras[0].focal == pytest.approx(focal, rel=0.1)
+        assert told.fit.focal_sd[0] < 0.06 * focal
+        assert told.sentences[0].endswith("Focal length from the photo: 85 mm equivalent in EXIF.")
+    guessed = reconstruct(astronaut, model=model, texture_size=64)
+    assert "Focal length fitted with the face" in guessed.sentences[0]
+    assert guessed.fit.focal_sd[0] > told.fit.focal_sd[0]
 
 
 def test_what_is_no_portrait_is_refused(astronaut: np.ndarray) -> None:
