@@ -14,6 +14,7 @@ from crimeface_lib.crime.feedback import Exposure, FeedbackSimulation, exposure,
 from crimeface_lib.crime.grid import Grid, make_grid
 from crimeface_lib.crime.hotspot import Density, Hotspots, false_discovery, getis_ord, kde, top_cells
 from crimeface_lib.crime.ingest import check_source, read_events
+from crimeface_lib.crime.nearrepeat import KnoxTest, knox_test
 from crimeface_lib.crime.places import PlaceEvaluation, PlaceRisk, evaluate_places, predict_places
 from crimeface_lib.crime.points import read_points
 from crimeface_lib.crime.summary import Summary, cross_table, summarise
@@ -31,6 +32,7 @@ __all__ = [
     "FeedbackSimulation",
     "Grid",
     "Hotspots",
+    "KnoxTest",
     "MonthlySeries",
     "PlaceEvaluation",
     "PlaceRisk",
@@ -45,6 +47,7 @@ __all__ = [
     "false_discovery",
     "getis_ord",
     "kde",
+    "knox_test",
     "make_grid",
     "monthly_series",
     "predict_places",
