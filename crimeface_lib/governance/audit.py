@@ -13,7 +13,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from crimeface_lib.core.clock import from_iso
-from crimeface_lib.core.errors import InputError
+from crimeface_lib.core.errors import InputError, NotFoundError
 from crimeface_lib.core.results import Result
 from crimeface_lib.storage.ledger import Ledger
 
@@ -124,6 +124,46 @@ class AuditLog:
             )
         )
 
+    def search(
+        self,
+        event: str = "",
+        *,
+        actor: str | None = None,
+        since: datetime | None = None,
+        until: datetime | None = None,
+        **facts: Fact,
+    ) -> AuditEvents:
+        """Return the events that agree with everything given, oldest first.
+
+        Parameters
+        ----------
+        event : how the event's name starts: ``policy.`` finds grants and refusals.
+        since, until : first moment, and first moment no more.
+        facts : fact → value: ``dpia=3``, ``run="20260110-120000-recognise"``; a list agrees if it holds the value.
+        """
+
+        def agrees(found: AuditEvent) -> bool:
+            return (
+                (actor is None or found.actor == actor)
+                and (since is None or found.at >= since)
+                and (until is None or found.at < until)
+                and all(_agrees(found.facts.get(key), value) for key, value in facts.items())
+            )
+
+        return AuditEvents(tuple(found for found in self.events(event) if agrees(found)))
+
+    def show(self, index: int) -> AuditEvent:
+        """Return the event at a place of the ledger.
+
+        Raises
+        ------
+        NotFoundError : no event stands there.
+        """
+        found = next(iter(self.events(since=index)), None) if index >= 0 else None
+        if found is None or found.index != index:
+            raise NotFoundError(f"no event {index} in the audit log of {len(self.ledger)} entries")
+        return found
+
     def start_use(
         self,
         *,
@@ -151,6 +191,32 @@ class AuditLog:
         if outcome not in ("completed", "failed", "refused"):
             raise InputError(f"outcome: got {outcome!r}, expected completed, failed or refused")
         return self.record("use.ended", actor=actor, at=at, use=use, outcome=outcome, output_sha256=list(output_sha256))
+
+
+class LatestEvents:
+    """The last event of a family by one of its facts; reads only what was added since it last looked.
+
+    Parameters
+    ----------
+    event : how the names of the family start. key : the fact; None keeps one last event for the whole family.
+    """
+
+    def __init__(self, audit: AuditLog, event: str, *, key: str | None = None) -> None:
+        self._audit, self._event, self._key = audit, event, key
+        self._last: dict[Any, AuditEvent] = {}
+        self._read_to = 0
+
+    def of(self, value: Any = None) -> AuditEvent | None:
+        """Return the last event whose fact is ``value``, or None."""
+        size = len(self._audit.ledger)  # raises if the log became shorter
+        for found in self._audit.events(self._event, since=self._read_to) if size > self._read_to else ():
+            self._last[found.facts.get(self._key) if self._key else None] = found
+        self._read_to = size
+        return self._last.get(value)
+
+
+def _agrees(got: Any, wanted: Fact) -> bool:
+    return got == wanted or (isinstance(got, list) and wanted in got)
 
 
 def _word(value: Any) -> str:

@@ -18,7 +18,7 @@ from crimeface_lib.core.errors import InputError, IntegrityError, NotFoundError,
 from crimeface_lib.core.hashing import content_hash
 from crimeface_lib.core.results import Result
 from crimeface_lib.governance.access import Action, People, User
-from crimeface_lib.governance.audit import AuditEvent, AuditLog, Fact
+from crimeface_lib.governance.audit import AuditLog, Fact, LatestEvents
 from crimeface_lib.governance.dpia import Dpia, Kind
 from crimeface_lib.storage.documents import DocumentStore
 
@@ -120,8 +120,7 @@ class DpiaRegister:
 
     def __init__(self, store: DocumentStore, *, audit: AuditLog, clock: Clock, people: People) -> None:
         self._store, self._audit, self._clock, self.people = store, audit, clock, people
-        self._logged: dict[int, AuditEvent] = {}  # the last step of each DPIA that the ledger holds
-        self._read_to = 0
+        self._logged = LatestEvents(audit, "dpia.", key="dpia")
 
     @classmethod
     def open(cls, store: DocumentStore, *, audit: AuditLog, clock: Clock, people: People | None = None) -> DpiaRegister:
@@ -269,7 +268,7 @@ class DpiaRegister:
         content, bound = self._content(dpia, record), record["approval"]
         if (bound["content_hash"], bound["version"]) != (content.content_hash, status.version):
             raise IntegrityError(f"DPIA {dpia}: the content is not what was approved; have it approved again")
-        logged = self._last_step(dpia)
+        logged = self._logged.of(dpia)
         facts = {key: bound[key] for key in ("version", "content_hash", "review_by")}
         if logged is None or logged.event != "dpia.approved" or not facts.items() <= logged.facts.items():
             message = f"DPIA {dpia}: the audit log does not show this approval as the last step; have it approved again"
@@ -320,13 +319,6 @@ class DpiaRegister:
         if content_hash(stored["content"]) != stored["content_hash"]:
             raise IntegrityError(f"DPIA {dpia}: the stored content was altered after it was written; edit it anew")
         return Dpia.from_dict(stored["content"])
-
-    def _last_step(self, dpia: int) -> AuditEvent | None:
-        size = len(self._audit.ledger)  # raises if the log became shorter
-        for event in self._audit.events("dpia.", since=self._read_to) if size > self._read_to else ():
-            self._logged[event.facts["dpia"]] = event
-        self._read_to = size
-        return self._logged.get(dpia)
 
     def _read(self, dpia: int) -> dict[str, Any]:
         try:
