@@ -9,6 +9,7 @@ Knows nothing of faces or crime.
 from crimeface_lib.governance.access import PERMITTED, Action, People, Role, User, may
 from crimeface_lib.governance.audit import AuditEvent, AuditEvents, AuditLog
 from crimeface_lib.governance.bias import BiasReport, audit_bias
+from crimeface_lib.governance.bias_register import BiasRegister, BiasTable, DifferentialAlert, StoredBiasReport
 from crimeface_lib.governance.dpia import Dpia, ModelRef, Risk, Scope, template, template_text
 from crimeface_lib.governance.modelcard import LICENCES, ModelCard, ModelRegistry
 from crimeface_lib.governance.policy import Permit, PolicyGate, Use
@@ -23,7 +24,11 @@ __all__ = [
     "AuditEvent",
     "AuditEvents",
     "AuditLog",
+    "BiasRegister",
     "BiasReport",
+    "BiasTable",
+    "DifferentialAlert",
+    "StoredBiasReport",
     "Dpia",
     "DpiaList",
     "DpiaRegister",

@@ -16,6 +16,7 @@ from pydantic import BaseModel, ConfigDict, Field, StringConstraints, Validation
 from crimeface_lib.core.errors import InputError
 from crimeface_lib.core.hashing import content_hash
 from crimeface_lib.governance.show import labelled, record_html
+from crimeface_lib.metrics import MEASURES
 
 Kind: TypeAlias = Literal["face_search", "place_prediction"]
 Level: TypeAlias = Literal["low", "medium", "high"]
@@ -120,6 +121,23 @@ class SignOff(_Part):
     reviewer: Text
 
 
+class Band(_Part):
+    """How far apart the groups' error rates may be: a bias report outside raises an alert."""
+
+    measure: Literal[MEASURES]  # type: ignore[valid-type]
+    lowest: float
+    highest: float
+
+    @model_validator(mode="after")
+    def _ends_in_order(self) -> Band:
+        if not self.lowest <= self.highest:
+            raise ValueError(f"{self.measure}: got {self.lowest} to {self.highest}, expected the lowest first")
+        return self
+
+    def __str__(self) -> str:
+        return f"{self.measure} {self.lowest:g} to {self.highest:g}"
+
+
 class FaceProcessing(_Part):
     """What a DPIA on faces says besides."""
 
@@ -132,6 +150,12 @@ class FaceProcessing(_Part):
     threshold: float
     watchlist_criteria: Text
     training_data: Text
+    differentials: Annotated[tuple[Band, ...], Field(min_length=1)]
+
+    @property
+    def bands(self) -> dict[str, tuple[float, float]]:
+        """Measure → (lowest, highest) that is approved."""
+        return {band.measure: (band.lowest, band.highest) for band in self.differentials}
 
 
 class Dpia(_Part):
@@ -240,7 +264,7 @@ class Dpia(_Part):
             f"Risks to people (inherent → residual; highest residual: {self.residual})": risks,
         }
         if self.faces:
-            parts["Faces"] = labelled(self.faces.model_dump())
+            parts["Faces"] = labelled({**self.faces.model_dump(), "differentials": self.faces.differentials})
         parts["Sign-off"] = {
             **labelled(self.sign_off.model_dump()),
             "Regulator consultation": self.regulator_consultation or "none",

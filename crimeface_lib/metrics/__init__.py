@@ -3,10 +3,18 @@
 from crimeface_lib.metrics.biometric import ErrorRates, det_curve, eer, error_rates, rate_interval
 from crimeface_lib.metrics.bootstrap import Interval, bootstrap_interval, subject_weights
 from crimeface_lib.metrics.calibration import cllr, cllr_min, fit_logistic, pav_log_lr
-from crimeface_lib.metrics.disaggregate import Differentials, differentials, rates_by_group
+from crimeface_lib.metrics.disaggregate import (
+    MEASURES,
+    Differentials,
+    differential_intervals,
+    differentials,
+    rate_replicas,
+    rates_by_group,
+)
 from crimeface_lib.metrics.forecast import hit_rate, mase, pai, pei
 
 __all__ = [
+    "MEASURES",
     "Differentials",
     "ErrorRates",
     "Interval",
@@ -14,6 +22,7 @@ __all__ = [
     "cllr",
     "cllr_min",
     "det_curve",
+    "differential_intervals",
     "differentials",
     "eer",
     "error_rates",
@@ -24,6 +33,7 @@ __all__ = [
     "pav_log_lr",
     "pei",
     "rate_interval",
+    "rate_replicas",
     "rates_by_group",
     "subject_weights",
 ]

@@ -10,12 +10,20 @@ import numpy.typing as npt
 
 from crimeface_lib.core.arrays import check_vector
 from crimeface_lib.core.errors import InputError, ShapeError
+from crimeface_lib.core.random import Seed, make_rng
 from crimeface_lib.core.results import Result
 from crimeface_lib.core.types import FloatArray
 from crimeface_lib.metrics.biometric import rate_interval
+from crimeface_lib.metrics.bootstrap import subject_weights
 
 if TYPE_CHECKING:
     import pandas as pd
+
+#: The measures of ``Differentials``, in the order in which reports show them.
+MEASURES = (
+    "fmr_max_min", "fnmr_max_min", "fmr_max_geomean", "fnmr_max_geomean", "inequity_rate", "garbe", "fdr",
+)  # fmt: skip
+_BLOCK = 32  # replicas whose weights are in memory at once
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,18 +79,8 @@ def differentials(
     both = np.concatenate([false, missed])
     if both.min() < 0 or both.max() > 1 or not 0 <= alpha <= 1:
         raise InputError(f"got rates {both.min()}…{both.max()} and alpha {alpha}, expected all in [0, 1]")
-    ratios = _ratio(false.max(), false.min()), _ratio(missed.max(), missed.min())
-    return Differentials(
-        groups=names,
-        fmr_max_min=ratios[0],
-        fnmr_max_min=ratios[1],
-        fmr_max_geomean=_max_geomean(false),
-        fnmr_max_geomean=_max_geomean(missed),
-        inequity_rate=ratios[0] ** alpha * ratios[1] ** (1 - alpha),
-        garbe=alpha * _gini(false) + (1 - alpha) * _gini(missed),
-        fdr=float(1 - alpha * np.ptp(false) - (1 - alpha) * np.ptp(missed)),
-        alpha=alpha,
-    )
+    found = _measures(false[None], missed[None], alpha=alpha)
+    return Differentials(groups=names, alpha=alpha, **{name: float(found[name][0]) for name in MEASURES})
 
 
 def rates_by_group(
@@ -132,22 +130,109 @@ def rates_by_group(
     return pd.DataFrame(rows)
 
 
-def _ratio(top: float, bottom: float) -> float:
+def rate_replicas(
+    scores: npt.ArrayLike,
+    mated: npt.ArrayLike,
+    groups: npt.ArrayLike,
+    *,
+    threshold: float,
+    names: tuple[str, ...],
+    subjects: npt.ArrayLike | None = None,
+    replicas: int = 1000,
+    rng: Seed = None,
+) -> tuple[FloatArray, FloatArray]:
+    """Return what FMR and FNMR of the groups ``names`` might as well have been, two (replicas, G) arrays.
+
+    Parameters
+    ----------
+    scores, mated, groups : as in ``rates_by_group``; each group has comparisons of both kinds.
+    subjects : (N, 2) who is on either side. With it subjects are resampled, as they must be where one occurs more
+        than once. Without it comparisons are taken as independent, and rates are drawn from the Jeffreys
+        posterior Beta(errors + ½, trials − errors + ½), which a group without any error leaves open upwards.
+
+    References : Owen 2007 (pigeonhole bootstrap); Brown, Cai and DasGupta 2001 (Jeffreys).
+    """
+    values, same, labels = (
+        np.asarray(scores, dtype=float),
+        np.asarray(mated, dtype=bool),
+        np.asarray(groups).astype(str),
+    )
+    kept = ~np.isnan(values) & np.isin(labels, names)
+    values, same, labels = values[kept], same[kept], labels[kept]
+    cells = [(kind, labels == name) for kind in (~same, same) for name in names]
+    trials = np.array([(kind & here) for kind, here in cells])  # (2G, n)
+    wrong = np.where(same, values < threshold, values >= threshold)
+    generator = make_rng(rng)
+    if subjects is None:
+        total, errors = trials.sum(axis=1), (trials & wrong).sum(axis=1)
+        rates = generator.beta(errors + 0.5, total - errors + 0.5, size=(replicas, len(total)))
+    else:
+        codes = np.unique(np.asarray(subjects)[kept], return_inverse=True)[1].reshape(-1, 2)
+        blocks = []
+        for start in range(0, replicas, _BLOCK):
+            weights = subject_weights(codes, replicas=min(_BLOCK, replicas - start), rng=generator)
+            total, errors = weights @ trials.T, weights @ (trials & wrong).T
+            blocks.append(np.divide(errors, total, out=np.full_like(total, np.nan), where=total > 0))
+        rates = np.concatenate(blocks)
+        rates = rates[~np.isnan(rates).any(axis=1)]  # a replica that drew nobody of a group says nothing
+    return rates[:, : len(names)], rates[:, len(names) :]
+
+
+def differential_intervals(
+    fmr: FloatArray, fnmr: FloatArray, *, alpha: float = 0.5, level: float = 0.95
+) -> dict[str, tuple[float, float]]:
+    """Return the percentile interval of each measure over replicas of the rates.
+
+    The worst of several noisy rates over the best is biased upwards: few comparisons look unequal. The interval of
+    a ratio may therefore lie above 1 where nothing differs; read it beside the rates and their intervals.
+
+    Parameters
+    ----------
+    fmr, fnmr : (R, G) as ``rate_replicas`` gives them.
+
+    Raises
+    ------
+    ShapeError : fewer than 20 replicas.
+    """
+    if len(fmr) < 20:
+        raise ShapeError(
+            f"got {len(fmr)} replicas that hold every group, expected at least 20; there are too few people"
+        )
+    found = _measures(fmr, fnmr, alpha=alpha)
+    ends = [(1 - level) / 2, (1 + level) / 2]  # "nearest": interpolating towards an infinite ratio gives NaN
+    low_high = {name: np.quantile(found[name], ends, method="nearest") for name in MEASURES}
+    return {name: (float(low), float(high)) for name, (low, high) in low_high.items()}
+
+
+def _measures(fmr: FloatArray, fnmr: FloatArray, *, alpha: float) -> dict[str, FloatArray]:
+    """Return each measure, (R,), of (R, G) rates."""
+    ratios = [_ratio(rates.max(axis=1), rates.min(axis=1)) for rates in (fmr, fnmr)]
+    means = [_ratio(rates.max(axis=1), _geomean(rates)) for rates in (fmr, fnmr)]
+    return {
+        "fmr_max_min": ratios[0],
+        "fnmr_max_min": ratios[1],
+        "fmr_max_geomean": means[0],
+        "fnmr_max_geomean": means[1],
+        "inequity_rate": ratios[0] ** alpha * ratios[1] ** (1 - alpha),
+        "garbe": alpha * _gini(fmr) + (1 - alpha) * _gini(fnmr),
+        "fdr": 1 - alpha * np.ptp(fmr, axis=1) - (1 - alpha) * np.ptp(fnmr, axis=1),
+    }
+
+
+def _ratio(top: FloatArray, bottom: FloatArray) -> FloatArray:
     """Return top / bottom; infinite where only the bottom is 0, and 1 where both are."""
-    if bottom == 0:
-        return 1.0 if top == 0 else float("inf")
-    return float(top / bottom)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        return np.where(top == 0, 1.0, top / bottom)
 
 
-def _max_geomean(rates: FloatArray) -> float:
-    if rates.min() == 0:
-        return _ratio(rates.max(), 0.0)
-    return float(rates.max() / np.exp(np.log(rates).mean()))
+def _geomean(rates: FloatArray) -> FloatArray:
+    with np.errstate(divide="ignore"):
+        return np.exp(np.log(rates).mean(axis=1))
 
 
-def _gini(rates: FloatArray) -> float:
+def _gini(rates: FloatArray) -> FloatArray:
     """Gini coefficient with the n/(n − 1) correction for few groups; 0 where all rates are 0."""
-    n, mean = len(rates), rates.mean()
-    if mean == 0:
-        return 0.0
-    return float(n / (n - 1) * np.abs(rates[:, None] - rates[None]).sum() / (2 * n * n * mean))
+    n = rates.shape[1]
+    differences = np.abs(rates[:, :, None] - rates[:, None]).sum(axis=(1, 2))
+    scale = 2 * n * (n - 1) * rates.mean(axis=1)
+    return np.divide(differences, scale, out=np.zeros_like(scale), where=scale > 0)

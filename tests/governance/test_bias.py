@@ -1,11 +1,13 @@
 from __future__ import annotations
 
+import json
+
 import numpy as np
 import pandas as pd
 import pytest
 
 from crimeface_lib.core.errors import InputError, SchemaError
-from crimeface_lib.governance import audit_bias
+from crimeface_lib.governance import BiasReport, audit_bias
 
 
 def comparisons(group, *, mated, errors, trials, other=None):
@@ -76,3 +78,48 @@ def test_what_can_not_be_audited(published):
     published.loc[published["mated"], "sex_b"] = "other"
     with pytest.raises(SchemaError, match="two groups"):
         audit_bias(published, groups=["sex"], threshold=0.0)
+
+
+def test_intervals_hold_the_measures_and_people_widen_them(published):
+    alone = audit_bias(published, groups=["sex"], threshold=0.0, rng=1)
+    assert alone.resampled == "comparisons"
+    found = alone.measures().set_index("measure")
+    assert (found["low"] <= found["value"]).all()
+    assert (found["value"] <= found["high"]).all()
+    people = [f"{g}{i % 50}" for i, g in enumerate(published["sex_a"])]
+    named = audit_bias(published.assign(subject_a=people, subject_b=people), groups=["sex"], threshold=0.0, rng=1)
+    assert named.resampled == "subjects"
+    wide, narrow = (r.rates.eval("FNMR_high - FNMR_low").to_numpy() for r in (named, alone))
+    assert (wide >= narrow - 1e-12).all()
+    assert "subjects resampled" in named._repr_html_()
+
+
+def test_failure_to_enrol_by_group(published):
+    images = pd.DataFrame({"failed": [True] * 6 + [False] * 94 + [True] * 3, "sex": ["x"] * 100 + ["v"] * 3})
+    rates = audit_bias(published, groups=["sex"], threshold=0.0, enrolments=images).rates.set_index("group")
+    assert rates.loc["x", ["attempts", "FTE"]].tolist() == [100, 0.06]
+    assert rates.loc["x", "FTE_low"] < 0.06 < rates.loc["x", "FTE_high"]
+    assert (rates.loc["v", "mated"], rates.loc["v", "attempts"]) == (0, 3)
+    assert np.isnan(rates.loc["v", "FTE"]), "three images say nothing"
+    with pytest.raises(SchemaError, match="enrolments lack sex"):
+        audit_bias(published, groups=["sex"], threshold=0.0, enrolments=images[["failed"]])
+
+
+def test_an_unknown_group_is_not_a_group_of_its_own(published):
+    published.loc[3, "sex_b"] = None
+    with pytest.raises(SchemaError, match="sex_b has empty cells"):
+        audit_bias(published, groups=["sex"], threshold=0.0)
+
+
+def test_a_report_survives_json(published):
+    small = comparisons("w", mated=False, errors=0, trials=29)
+    none = comparisons("v", mated=False, errors=0, trials=900), comparisons("v", mated=True, errors=0, trials=900)
+    report = audit_bias(pd.concat([published, small, *none]), groups=["sex"], threshold=0.0)
+    assert report.differentials["sex"].fmr_max_min == np.inf
+    again = BiasReport.from_dict(json.loads(json.dumps(report.to_dict(), allow_nan=False)))
+    pd.testing.assert_frame_equal(again.rates, report.rates)
+    assert (again.differentials, again.intervals, again.withheld) == (
+        report.differentials,
+        report.intervals,
+        report.withheld,
+    )

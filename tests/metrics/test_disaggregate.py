@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from crimeface_lib.core.errors import InputError, ShapeError
-from crimeface_lib.metrics.disaggregate import differentials, rates_by_group
+from crimeface_lib.metrics.disaggregate import differential_intervals, differentials, rate_replicas, rates_by_group
 
 FMR, FNMR = [1e-4, 2e-4, 8e-4], [0.010, 0.012, 0.020]
 
@@ -54,3 +54,60 @@ def test_bad_input():
         differentials([0.1, 1.2], [0.1, 0.1])
     with pytest.raises(ShapeError, match="three"):
         rates_by_group([1.0], [True, False], ["a"], threshold=0)
+
+
+def two_groups(rng, *, people=40, error=0.1):
+    """Comparisons of ``people`` subjects a group, each four times with itself and four times with the next."""
+    rows = []
+    for group in "xy":
+        for i in range(people):
+            bad = rng.random() < error  # a person errs always or never: comparisons are not independent
+            for other, same in (*[(i, True)] * 4, *[((i + 1) % people, False)] * 4):
+                rows.append((0.0 if bad == same else 1.0, same, group, f"{group}{i}", f"{group}{other}"))
+    score, mated, group, first, second = map(np.array, zip(*rows, strict=True))
+    return score, mated, group, np.column_stack([first, second])
+
+
+def test_independent_replicas_are_the_jeffreys_posterior():
+    from scipy.stats import beta
+
+    scores, mated = np.r_[np.zeros(10), np.ones(90), np.zeros(200)], np.arange(300) < 100
+    fmr, fnmr = rate_replicas(
+        np.tile(scores, 2), np.tile(mated, 2), np.repeat(["x", "y"], 300), threshold=0.5, names=("x", "y"),
+        replicas=20_000, rng=1,
+    )  # fmt: skip
+    for found, (errors, trials) in ((fmr, (0, 200)), (fnmr, (10, 100))):
+        ends = beta.ppf([0.025, 0.975], errors + 0.5, trials - errors + 0.5)
+        assert np.quantile(found[:, 0], [0.025, 0.975]) == pytest.approx(ends, rel=0.05)
+    low, high = differential_intervals(fmr, fnmr)["fmr_max_min"]
+    assert 1 <= low < high < np.inf  # although neither group has a false one
+
+
+def test_resampling_people_is_wider_than_resampling_their_comparisons():
+    score, mated, group, subjects = two_groups(np.random.default_rng(2))
+    options = {"threshold": 0.5, "names": ("x", "y"), "replicas": 400, "rng": 3}
+    alone = rate_replicas(score, mated, group, **options)[1]
+    people = rate_replicas(score, mated, group, subjects=subjects, **options)[1]
+    assert people.shape == (400, 2)
+    assert people.std(axis=0) == pytest.approx(2 * alone.std(axis=0), rel=0.25)  # four comparisons stand for one
+    assert people.mean(axis=0) == pytest.approx(
+        [score[(group == g) & mated].__lt__(0.5).mean() for g in "xy"], abs=0.01
+    )
+
+
+def test_an_interval_covers_what_is_true():
+    """95 % intervals of GARBE and of max/min hold the true value in about 95 of 100 drawn audits."""
+    rng, true = np.random.default_rng(5), differentials([0.05, 0.10], [0.02, 0.06])
+    covered = dict.fromkeys(("garbe", "fnmr_max_min", "fdr"), 0)
+    for _ in range(200):
+        fmr = [rng.beta(k + 0.5, 400 - k + 0.5, 400) for k in rng.binomial(400, [0.05, 0.10])]
+        fnmr = [rng.beta(k + 0.5, 400 - k + 0.5, 400) for k in rng.binomial(400, [0.02, 0.06])]
+        found = differential_intervals(np.column_stack(fmr), np.column_stack(fnmr))
+        for name in covered:
+            covered[name] += found[name][0] <= getattr(true, name) <= found[name][1]
+    assert all(180 <= count <= 199 for count in covered.values()), covered
+
+
+def test_too_few_people_for_an_interval():
+    with pytest.raises(ShapeError, match="too few people"):
+        differential_intervals(np.zeros((5, 2)), np.zeros((5, 2)))
