@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from datetime import date, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-
-import numpy as np
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -16,9 +15,16 @@ if TYPE_CHECKING:
 def to_plain(value: Any) -> Any:
     """Return ``value`` as JSON can hold it: lists for arrays, None for NaN, ISO text for times.
 
-    >>> to_plain({"a": np.array([1.0, np.nan])})
+    >>> import numpy
+    >>> to_plain({"a": numpy.array([1.0, numpy.nan])})
     {'a': [1.0, None]}
     """
+    if value is None or type(value) in (str, int, bool):
+        return value
+    if type(value) is float:
+        return value if math.isfinite(value) else None
+    import numpy as np  # here, so that a verifier of packages needs no numpy
+
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         return (
             value.to_dict()
