@@ -1,6 +1,7 @@
 """Crime by place and time: ingest, grids, summaries, hotspots, series, place forecasts. Places, never persons."""
 
 from crimeface_lib.crime._models import MODEL_NAMES, MODEL_VERSION
+from crimeface_lib.crime.autocorrelation import KINDS, LocalMoran, local_moran
 from crimeface_lib.crime.disclosure import Suppressed, suppress
 from crimeface_lib.crime.events import (
     OGL_ATTRIBUTION,
@@ -21,6 +22,7 @@ from crimeface_lib.crime.summary import Summary, cross_table, summarise
 from crimeface_lib.crime.timeseries import MonthlySeries, SeasonalProfile, monthly_series, seasonal_profile
 
 __all__ = [
+    "KINDS",
     "MODEL_NAMES",
     "MODEL_VERSION",
     "OGL_ATTRIBUTION",
@@ -33,6 +35,7 @@ __all__ = [
     "Grid",
     "Hotspots",
     "KnoxTest",
+    "LocalMoran",
     "MonthlySeries",
     "PlaceEvaluation",
     "PlaceRisk",
@@ -48,6 +51,7 @@ __all__ = [
     "getis_ord",
     "kde",
     "knox_test",
+    "local_moran",
     "make_grid",
     "monthly_series",
     "predict_places",

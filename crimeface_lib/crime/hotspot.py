@@ -180,8 +180,8 @@ def getis_ord(counts: npt.ArrayLike, grid: Grid, *, reach: int = 1, alpha: float
     mean, sd, number = values.mean(), values.std(), len(values)
     if sd == 0:
         raise InputError(f"counts: got {number} equal values, expected some variation; Gi* is undefined")
-    around = _box_sum(grid.raster(values, fill=0.0), reach)[grid.row, grid.column]
-    neighbours = _box_sum(grid.inside.astype(float), reach)[grid.row, grid.column]
+    around = box_sum(grid.raster(values, fill=0.0), reach)[grid.row, grid.column]
+    neighbours = box_sum(grid.inside.astype(float), reach)[grid.row, grid.column]
     spread = sd * np.sqrt((number * neighbours - neighbours**2) / (number - 1))
     z = np.divide(around - mean * neighbours, spread, out=np.zeros(number), where=spread > 0)
     p = 2 * norm.sf(np.abs(z))
@@ -201,7 +201,7 @@ def false_discovery(p: npt.ArrayLike, *, alpha: float = 0.05) -> BoolArray:
     return values <= ranked[passed[-1]] if len(passed) else np.zeros(len(values), dtype=bool)
 
 
-def _box_sum(image: FloatArray, reach: int) -> FloatArray:
+def box_sum(image: FloatArray, reach: int) -> FloatArray:
     """Sum over the (2 reach + 1)² square around each pixel, exactly, by cumulative sums; nothing lies outside."""
     for axis in (0, 1):
         padded = np.pad(image, [(reach + 1, reach) if a == axis else (0, 0) for a in (0, 1)])
