@@ -48,15 +48,20 @@ def verify_password(password: str, stored: Mapping[str, Any] | None, *, cost: in
     return hmac.compare_digest(got, bytes.fromhex(known["scrypt"]))
 
 
-def make_token(user_id: str, *, expires: datetime, key: bytes) -> str:
-    """Return a token that stands for an account until ``expires``, signed with HMAC-SHA-256."""
-    claims = {"user": user_id, "expires": to_iso(expires), "nonce": secrets.token_hex(8)}
+def make_token(user_id: str, *, epoch: int, expires: datetime, key: bytes) -> str:
+    """Return a token that stands for an account until ``expires``, signed with HMAC-SHA-256.
+
+    Parameters
+    ----------
+    epoch : counts the account's passwords and roles; a token of an earlier one no longer counts.
+    """
+    claims = {"user": user_id, "epoch": epoch, "expires": to_iso(expires), "nonce": secrets.token_hex(8)}
     body = base64.urlsafe_b64encode(canonical_json(claims)).decode()
     return f"{body}.{_sign(body, key)}"
 
 
-def open_token(token: str, *, at: datetime, key: bytes) -> str:
-    """Return the account id in a token.
+def open_token(token: str, *, at: datetime, key: bytes) -> tuple[str, int]:
+    """Return the account id and the epoch in a token.
 
     Raises
     ------
@@ -68,7 +73,7 @@ def open_token(token: str, *, at: datetime, key: bytes) -> str:
     claims = json.loads(base64.urlsafe_b64decode(body))
     if at >= from_iso(claims["expires"]):
         raise RefusedError(f"this token expired at {claims['expires']}; log in again")
-    return str(claims["user"])
+    return str(claims["user"]), int(claims["epoch"])
 
 
 def _scrypt(password: str, salt: bytes, cost: int) -> bytes:

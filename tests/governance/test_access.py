@@ -3,7 +3,9 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
+import threading
 from datetime import timedelta
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import get_args
 
 import pytest
@@ -83,21 +85,82 @@ def test_a_password_opens_its_account_only(office, login):
         with pytest.raises(RefusedError) as caught:
             office.people.authenticate(user, password)
         messages.add(str(caught.value))
-    assert messages == {"unknown account or wrong password"}
+    assert messages == {"unknown account or wrong password, or locked for 15 minutes after 3 failures"}
+
+
+def test_a_locked_an_unknown_and_a_known_account_look_the_same(office, login, monkeypatch):
+    """No enumeration: the same words, one scrypt, one write of the records and one line of the log each."""
+    from crimeface_lib.core import files
+    from crimeface_lib.governance import credentials
+
+    for _ in range(3):
+        with pytest.raises(RefusedError):
+            office.people.authenticate(login.id, WRONG)
+        with pytest.raises(RefusedError):
+            office.people.authenticate("nobody", WRONG)
+    work, real, append = [], credentials._scrypt, office.audit.ledger.append
+    costs = lambda *a: work.append(("scrypt", a[2])) or real(*a)  # noqa: E731
+    monkeypatch.setattr(credentials, "_scrypt", costs)
+    write = files.write_atomic
+    monkeypatch.setattr(
+        "crimeface_lib.storage.documents.write_atomic", lambda *a, **k: work.append("write") or write(*a, **k)
+    )
+    monkeypatch.setattr(office.audit.ledger, "append", lambda *a, **k: work.append("log") or append(*a, **k))
+    seen = []
+    for user in (login.id, office.dpo.id, "nobody", "nobody-else"):
+        with pytest.raises(RefusedError) as caught:
+            office.people.authenticate(user, WRONG)
+        seen.append((str(caught.value), tuple(work)))
+        work.clear()
+    assert len(set(seen)) == 1
+    assert seen[0][1] == (("scrypt", 2**4), "write", "log")
 
 
 def test_failures_lock_the_account_for_a_while(office, login):
-    for _ in range(2):
-        with pytest.raises(RefusedError, match="wrong password"):
-            office.people.authenticate(login.id, WRONG)
+    def fails(password):
+        with pytest.raises(RefusedError):
+            office.people.authenticate(login.id, password)
+        return office.reasons("access.refused")[-1]
+
+    assert [fails(WRONG), fails(WRONG)] == ["credentials"] * 2
     office.people.authenticate(login.id, SECRET)  # starts the count again
-    for said in ("wrong password", "wrong password", "locked", "locked"):
-        with pytest.raises(RefusedError, match=said):
-            office.people.authenticate(login.id, WRONG)
-    with pytest.raises(RefusedError, match="locked"):
-        office.people.authenticate(login.id, SECRET)
-    office.clock.pass_days(15 / 24 / 60)
+    assert [fails(WRONG) for _ in range(4)] == ["credentials"] * 3 + ["locked"]
+    assert fails(SECRET) == "locked"
+    again = People.open(office.store, audit=office.audit, clock=office.clock, cost=2**4, attempts=3)
+    with pytest.raises(RefusedError):  # another process sees the lock
+        again.authenticate(login.id, SECRET)
+    office.clock.pass_days(14.9 / 24 / 60)
+    assert fails(SECRET) == "locked", "tries while locked don't count, and don't make it longer or shorter"
+    office.clock.pass_days(0.2 / 24 / 60)
     assert office.people.authenticate(login.id, SECRET) == login
+
+
+def test_a_lock_hits_one_account(office, login):
+    office.people.set_password(office.dpo.id, SECRET, by=office.admin)
+    for _ in range(3):
+        with pytest.raises(RefusedError):
+            office.people.authenticate(login.id, WRONG)
+    assert office.people.authenticate(office.dpo.id, SECRET) == office.dpo
+
+
+def test_a_new_password_needs_the_old_one_or_another_admin(office, login):
+    people, new = office.people, "canary-next-horse-battery"
+    with pytest.raises(RefusedError):
+        people.set_password(login.id, new, by=login, old=WRONG)
+    with pytest.raises(RefusedError, match="may not manage_people"):
+        people.set_password(login.id, new, by=office.other)
+    with pytest.raises(InputError, match="at least 12"):
+        people.set_password(login.id, "short", by=login, old=SECRET)
+    people.set_password(login.id, new, by=login, old=SECRET)
+    assert people.authenticate(login.id, new) == login
+    with pytest.raises(RefusedError):
+        people.authenticate(login.id, SECRET)
+    for _ in range(3):
+        with pytest.raises(RefusedError):
+            people.authenticate(login.id, WRONG)
+    people.set_password(login.id, SECRET, by=office.admin)  # lifts the lock
+    assert people.authenticate(login.id, SECRET) == login
+    assert [e.actor for e in office.audit.events("people.password_set")] == [login.id, office.admin.id]
 
 
 def test_scrypt_is_the_published_one():
@@ -121,11 +184,26 @@ def test_a_token_stands_for_the_account_until_it_expires(office, login):
     claims = {**json.loads(base64.urlsafe_b64decode(body)), "user": "dpo-1"}
     with pytest.raises(RefusedError, match="not issued here"):
         office.people.read_token(f"{base64.urlsafe_b64encode(json.dumps(claims).encode()).decode()}.{signature}")
-    changed = office.people.set_roles(login.id, ["stakeholder"], by=office.admin)
-    assert office.people.read_token(token) == changed
     office.clock.pass_days(1 / 24)
     with pytest.raises(RefusedError, match="expired"):
         office.people.read_token(token)
+
+
+@pytest.mark.parametrize("change", ["roles", "password", "ended", "ended by admin"])
+def test_a_token_ends_with_roles_and_password(office, login, change):
+    token = office.people.issue_token(login)
+    if change == "roles":
+        office.people.set_roles(login.id, ["stakeholder"], by=office.admin)
+    elif change == "password":
+        office.people.set_password(login.id, WRONG, by=login, old=SECRET)
+    else:
+        office.people.end_tokens(login.id, by=login if change == "ended" else office.admin)
+    with pytest.raises(RefusedError, match="ended"):
+        office.people.read_token(token)
+    fresh = office.people.issue_token(office.people.get(login.id))
+    assert office.people.read_token(fresh).id == login.id
+    with pytest.raises(RefusedError, match="may not manage_people"):
+        office.people.end_tokens(login.id, by=office.other)
 
 
 def test_tokens_need_a_key(office):
@@ -134,13 +212,67 @@ def test_tokens_need_a_key(office):
         keyless.issue_token(office.dpo)
 
 
-def test_the_hub_says_who_it_is(office, monkeypatch):
-    monkeypatch.setenv("JUPYTERHUB_USER", office.dpo.id)  # never read behind the caller's back
-    assert office.people.from_jupyterhub({"JUPYTERHUB_USER": office.other.id}) == office.other
-    with pytest.raises(RefusedError, match="not set"):
-        office.people.from_jupyterhub({})
-    with pytest.raises(RefusedError, match="no account"):
-        office.people.from_jupyterhub({"JUPYTERHUB_USER": "ghost"})
+@pytest.fixture
+def hub():
+    """A Hub's ``GET /hub/api/user``: token → user, as JupyterHub 5 answers."""
+    known = {"tok-other": {"kind": "user", "name": "other-1"}, "tok-ghost": {"kind": "user", "name": "ghost"},
+             "tok-service": {"kind": "service", "name": "other-1"}}  # fmt: skip
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self):
+            user = known.get(self.headers.get("Authorization", "").removeprefix("token "))
+            self.send_response(
+                302 if self.path == "/away/user" else 200 if user and self.path == "/hub/api/user" else 403
+            )
+            self.send_header("Location", "/hub/api/user")
+            self.end_headers()
+            self.wfile.write(json.dumps(user or {"status": 403}).encode())
+
+        def log_message(self, *_):
+            pass
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    thread = threading.Thread(target=server.serve_forever)
+    thread.start()
+    yield f"http://127.0.0.1:{server.server_port}"
+    server.shutdown()
+    thread.join()
+    server.server_close()
+
+
+def test_the_hub_says_who_it_is(office, hub, monkeypatch):
+    people, mine = office.people, {"JUPYTERHUB_API_TOKEN": "tok-other", "JUPYTERHUB_USER": "other-1"}
+    monkeypatch.setenv("JUPYTERHUB_API_TOKEN", "tok-other")  # never read behind the caller's back
+    with pytest.raises(RefusedError, match="no JupyterHub is trusted"):
+        people.from_jupyterhub(mine)
+    with pytest.raises(RefusedError, match="may not manage_people"):
+        people.trust_hub(f"{hub}/hub/api", by=office.other)
+    people.trust_hub(f"{hub}/hub/api/", by=office.admin)
+    assert people.from_jupyterhub(mine) == office.other
+    assert people.from_jupyterhub({"JUPYTERHUB_API_TOKEN": "tok-other"}) == office.other
+    for environment, said in (
+        ({}, "not set"),
+        ({"JUPYTERHUB_USER": office.dpo.id}, "not set"),  # set by hand
+        ({"JUPYTERHUB_USER": office.dpo.id, "JUPYTERHUB_API_TOKEN": "made-up"}, "did not confirm"),
+        ({**mine, "JUPYTERHUB_USER": office.dpo.id}, "not whom the Hub"),
+        ({**mine, "JUPYTERHUB_API_TOKEN": "tok-service", "JUPYTERHUB_API_URL": hub}, "names no user"),
+        ({"JUPYTERHUB_API_TOKEN": "tok-ghost"}, "no account"),
+    ):
+        with pytest.raises(RefusedError, match=said):
+            people.from_jupyterhub(environment)
+    people.trust_hub(f"{hub}/away", by=office.admin)  # what redirects gets no token to carry on
+    with pytest.raises(RefusedError, match="did not confirm"):
+        people.from_jupyterhub(mine)
+    assert "tok-other" not in (office.folder / "audit.jsonl").read_text() + office.records.read_text()
+
+
+def test_a_hub_that_does_not_answer_is_a_refusal(office):
+    office.people.trust_hub("http://127.0.0.1:1/hub/api", by=office.admin)
+    with pytest.raises(RefusedError, match="did not confirm"):
+        office.people.from_jupyterhub({"JUPYTERHUB_API_TOKEN": "t"})
+    for url in ("file:///etc/passwd", "hub:8081", "http://user:secret@hub/api", "http://hub/api?x=1", ""):
+        with pytest.raises(InputError, match="hub: got"):
+            office.people.trust_hub(url, by=office.admin)
     with pytest.raises(NotFoundError):
         office.people.get("ghost")
 
