@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import tempfile
+from glob import escape
 from pathlib import Path
 
 
@@ -41,3 +42,9 @@ def write_atomic(path: Path, data: bytes, *, mode: int | None = None) -> None:
         Path(name).unlink(missing_ok=True)
         raise
     sync_directory(path.parent)
+
+
+def remove_leftovers(path: Path) -> None:
+    """Remove what a death inside ``write_atomic(path, ...)`` left; to be called under the lock that guards ``path``."""
+    for left in path.parent.glob(f".{escape(path.name)}.*.tmp"):
+        left.unlink(missing_ok=True)

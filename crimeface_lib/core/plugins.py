@@ -12,7 +12,7 @@ from crimeface_lib.core.errors import MissingBackendError
 REMEDIES = {
     ("rasterizers", "pytorch3d"): "conda env create -f environment.yml",
     ("embedders", "onnx"): "pip install 'crimeface-lib[onnx]'",
-    ("stores", "postgres"): "pip install 'crimeface-lib[postgres]'",
+    ("stores", "sql"): "pip install 'crimeface-lib[postgres]'",
 }
 
 
@@ -34,14 +34,14 @@ def load_backend(kind: str, name: str) -> Any:
     MissingBackendError : not installed, or its own imports fail; the message says what is installed
         and the command that installs it where we know one.
     """
+    remedy = REMEDIES.get((kind, name), "see the extras in README.md")
     for point in entry_points(group=f"crimeface.{kind}"):
         if point.name == name:
             try:
                 return point.load()
             except ImportError as error:
                 raise MissingBackendError(
-                    f"{kind[:-1]} {name!r} is registered but can't be imported: {error}"
+                    f"{kind[:-1]} {name!r} is registered but can't be imported: {error}; {remedy}"
                 ) from error
-    remedy = REMEDIES.get((kind, name), "see the extras in README.md")
     have = ", ".join(installed(kind)) or "none"
     raise MissingBackendError(f"no {kind[:-1].replace('_', ' ')} {name!r}; installed: {have}; {remedy}")

@@ -3,9 +3,19 @@
 from __future__ import annotations
 
 from crimeface_lib.storage.checkpoint import Checkpoint
-from crimeface_lib.storage.documents import DocumentStore, TinyDocuments
+from crimeface_lib.storage.documents import DocumentStore, TinyDocuments, open_documents
 from crimeface_lib.storage.keys import KeyRing
 from crimeface_lib.storage.ledger import Ledger, LedgerReport
 from crimeface_lib.storage.vault import StoredObject, Vault
 
-__all__ = ["Checkpoint", "DocumentStore", "KeyRing", "Ledger", "LedgerReport", "StoredObject", "TinyDocuments", "Vault"]
+__all__ = [
+    "Checkpoint",
+    "DocumentStore",
+    "KeyRing",
+    "Ledger",
+    "LedgerReport",
+    "StoredObject",
+    "TinyDocuments",
+    "Vault",
+    "open_documents",
+]

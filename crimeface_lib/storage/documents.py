@@ -3,14 +3,18 @@
 TinyDB as it comes loses data: concurrent writers overwrite each other, and a death in the middle of a write
 leaves JSON that may parse and be wrong. Here a file lock covers each whole read-modify-write, the query cache is
 off, the next id is computed under the lock and never used twice, and a commit is one atomic rename.
+
+That file is read and written whole at each change: good for some thousand records. For more, or for several machines,
+``open_documents`` takes the URL of a database, which behaves the same (see ``sql.py``).
 """
 
 from __future__ import annotations
 
 import copy
 import json
+import logging
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Any, Protocol, TypeAlias, runtime_checkable
@@ -19,12 +23,21 @@ from tinydb import TinyDB
 from tinydb.storages import Storage
 from tinydb.table import Document, Table
 
-from crimeface_lib.core.errors import InputError, IntegrityError, NotFoundError
-from crimeface_lib.core.files import write_atomic
+from crimeface_lib.core.errors import InputError, IntegrityError
+from crimeface_lib.core.files import remove_leftovers, write_atomic
+from crimeface_lib.core.plugins import load_backend
 from crimeface_lib.storage.locking import file_lock, held
+from crimeface_lib.storage.modes import refuse_others
+from crimeface_lib.storage.rules import checked_table, equality_key, no_document, plain_changes, plain_document
+from crimeface_lib.storage.schema import back_up, drop_backups, migrated, refuse_newer
 
 _SEQUENCE = "_sequence"  # the last id given out per table: the id of a deleted record never comes back
+_SCHEMA = "_schema"
+_FORMAT = 1
+_LARGE = 16 << 20  # bytes; writing such a file takes some 0.2 s at each change
 _Tables: TypeAlias = dict[str, dict[str, Any]]
+
+_log = logging.getLogger(__name__)
 
 
 @runtime_checkable
@@ -35,12 +48,19 @@ class DocumentStore(Protocol):
         """Store ``document`` and return its id; ids count up from 1 and are never reused."""
         ...
 
+    def insert_many(self, table: str, documents: Iterable[Mapping[str, Any]]) -> list[int]:
+        """Store all of ``documents``, or none, and return their ids; much faster than one by one."""
+        ...
+
     def get(self, table: str, id: int) -> dict[str, Any]:
         """Return the document, ``id`` included. Raises NotFoundError."""
         ...
 
     def find(self, table: str, **equals: Any) -> list[dict[str, Any]]:
-        """Return the documents whose fields equal ``equals``, each with its ``id``, in order of id."""
+        """Return the documents whose fields equal ``equals``, each with its ``id``, in order of id.
+
+        Equal is what JSON calls equal: 1 and 1.0 are, 1 and true aren't, and a missing field equals nothing.
+        """
         ...
 
     def update(self, table: str, id: int, changes: Mapping[str, Any]) -> dict[str, Any]:
@@ -54,6 +74,26 @@ class DocumentStore(Protocol):
     def transaction(self) -> AbstractContextManager[Any]:
         """Hold the lock for a block that reads and then writes: all of it happens, or, on an error, nothing."""
         ...
+
+
+def open_documents(place: str | Path, *, space: str = "main") -> DocumentStore:
+    """Open the store at ``place``: a JSON file, or a database ``sqlite:///…`` or ``postgresql+psycopg://…``.
+
+    Parameters
+    ----------
+    space : keeps stores that share one database apart; a JSON file is one space.
+
+    Raises
+    ------
+    MissingBackendError : a database needs ``pip install 'crimeface-lib[postgres]'``.
+    InputError, IntegrityError : not a place for a store, or what is there is none.
+    """
+    if "://" in str(place):
+        store: DocumentStore = load_backend("stores", "sql").open(str(place), space=space)
+        return store
+    if space != "main":
+        raise InputError(f"got space {space!r} for a JSON file, expected a database URL; give each space a file")
+    return TinyDocuments.open(place)
 
 
 class TinyDocuments:
@@ -77,27 +117,37 @@ class TinyDocuments:
     def open(cls, path: str | Path) -> TinyDocuments:
         """Open the store at ``path``; the file appears with the first record, readable by its owner only.
 
+        A file of an older format, or of TinyDB itself, is migrated and a backup kept.
+
         Raises
         ------
         IntegrityError : the file is there and is not a store.
+        InputError : a newer crimeface wrote it.
+        RefusedError : everybody may read it.
         """
-        store = cls(Path(path).resolve())
-        store._storage.read()
+        path = Path(path).resolve()
+        refuse_others(path, bits=0o007)
+        store = cls(path)
+        if path.exists() and _format(store._storage.read()) < _FORMAT:
+            with store.transaction():
+                store._storage.migrate()
         return store
 
     def insert(self, table: str, document: Mapping[str, Any]) -> int:
         """Store ``document`` and return its id; ids count up from 1 and are never reused."""
-        if "id" in document:
-            raise InputError(
-                f"{table}: got a document with an id ({document['id']}); the store gives ids, leave it out"
-            )
-        plain = _plain(table, document)
+        return self.insert_many(table, [document])[0]
+
+    def insert_many(self, table: str, documents: Iterable[Mapping[str, Any]]) -> list[int]:
+        """Store all of ``documents``, or none, and return their ids; the file is written once."""
+        plain = [plain_document(table, document) for document in documents]
         with self.transaction():
             rows, sequence = self._table(table), Table(self._storage, _SEQUENCE, cache_size=0)
             last = dict(sequence.get(doc_id=1) or {})
-            new = int(last.get(table, 0)) + 1
-            rows.insert(Document(plain, doc_id=new))
-            sequence.upsert(Document(last | {table: new}, doc_id=1))
+            first = int(last.get(table, 0)) + 1
+            new = list(range(first, first + len(plain)))
+            if new:
+                rows.insert_multiple(Document(one, doc_id=id) for id, one in zip(new, plain, strict=True))
+                sequence.upsert(Document(last | {table: new[-1]}, doc_id=1))
         return new
 
     def get(self, table: str, id: int) -> dict[str, Any]:
@@ -109,14 +159,19 @@ class TinyDocuments:
         """
         found = self._table(table).get(doc_id=id)
         if found is None:
-            raise NotFoundError(f"no document {id} in table {table!r}; find({table!r}) lists what there is")
+            raise no_document(table, id)
         return _with_id(found)
 
     def find(self, table: str, **equals: Any) -> list[dict[str, Any]]:
         """Return the documents whose fields equal ``equals``, each with its ``id``, in order of id."""
-        wanted = _plain(table, equals)
-        missing = object()
-        found = [row for row in self._table(table) if all(row.get(k, missing) == v for k, v in wanted.items())]
+        wanted = plain_document(table, equals)
+        keys = {field: equality_key(value) for field, value in wanted.items()}
+
+        def fits(row: Document) -> bool:
+            # Python's == is quick and too generous: it takes 1 for true
+            return all(f in row and row[f] == v and equality_key(row[f]) == keys[f] for f, v in wanted.items())
+
+        found = [row for row in self._table(table) if fits(row)]
         return [_with_id(row) for row in sorted(found, key=lambda row: row.doc_id)]
 
     def update(self, table: str, id: int, changes: Mapping[str, Any]) -> dict[str, Any]:
@@ -127,9 +182,7 @@ class TinyDocuments:
         NotFoundError : no such id in this table.
         InputError : ``changes`` would give the document another id.
         """
-        if changes.get("id", id) != id:
-            raise InputError(f"{table}: got id {changes['id']} for document {id}; an id can't be changed")
-        plain = _plain(table, {k: v for k, v in changes.items() if k != "id"})
+        plain = plain_changes(table, id, changes)
         with self.transaction():
             self.get(table, id)
             self._table(table).update(plain, doc_ids=[id])
@@ -145,6 +198,7 @@ class TinyDocuments:
         with self.transaction():
             self.get(table, id)
             self._table(table).remove(doc_ids=[id])
+            self._storage.forget_backups()
 
     @contextmanager
     def transaction(self) -> Iterator[TinyDocuments]:
@@ -170,9 +224,7 @@ class TinyDocuments:
         return storage
 
     def _table(self, name: str) -> Table:
-        if not name or name.startswith("_"):
-            raise InputError(f"got table name {name!r}, expected a word that does not start with an underscore")
-        return Table(self._storage, name, cache_size=0)  # fresh: remembers neither results nor ids
+        return Table(self._storage, checked_table(name), cache_size=0)  # fresh: remembers neither results nor ids
 
 
 class _AtomicJson(Storage):
@@ -189,12 +241,32 @@ class _AtomicJson(Storage):
 
     def begin(self) -> None:
         self._thread.tables = self._load()
-        self._thread.changed = False
+        self._thread.changed = self._thread.forget = False
 
     def commit(self) -> None:
-        if self._thread.changed:
-            data = json.dumps(self._thread.tables, ensure_ascii=False, allow_nan=False).encode()
-            write_atomic(self._path, data, mode=None if self._path.exists() else 0o600)
+        if not self._thread.changed:
+            return
+        remove_leftovers(self._path)
+        self._thread.tables.setdefault(_SCHEMA, {"1": {"version": _FORMAT}})
+        data = json.dumps(self._thread.tables, ensure_ascii=False, allow_nan=False).encode()
+        write_atomic(self._path, data, mode=None if self._path.exists() else 0o600)
+        if self._thread.forget:
+            drop_backups(self._path)
+        if len(data) > _LARGE:
+            _log.warning(
+                "a document store of %d MB is written whole at each change; set CRIMEFACE_DOCUMENTS to a database",
+                len(data) >> 20,
+            )
+
+    def forget_backups(self) -> None:
+        """Let the backups of a migration go with this commit: a record in them was deleted."""
+        self._thread.forget = True
+
+    def migrate(self) -> None:
+        """Bring what this transaction loaded to the present format, and keep the file as it was."""
+        if (found := _format(self._thread.tables)) < _FORMAT:  # else another process was faster
+            back_up(self._path, found)
+            self.write(migrated(self._thread.tables, _MIGRATIONS, found=found, current=_FORMAT))
 
     def end(self) -> None:
         self._thread.tables = None
@@ -215,18 +287,29 @@ class _AtomicJson(Storage):
             tables = json.loads(self._path.read_bytes())
         except ValueError as error:
             raise IntegrityError(f"{self._path.name} is not JSON ({error}); restore it from a backup") from error
-        if not isinstance(tables, dict) or not all(isinstance(rows, dict) for rows in tables.values()):
+        if not isinstance(tables, dict) or not all(map(_is_table, tables.values())):
             raise IntegrityError(f"{self._path.name} holds no tables; restore it from a backup")
+        refuse_newer(self._path.name, _format(tables), _FORMAT)
         return tables
 
 
-def _plain(table: str, document: Mapping[str, Any]) -> dict[str, Any]:
-    """Return a copy of ``document`` as it will come back from the file, or say why it can't be stored."""
-    try:
-        plain: dict[str, Any] = json.loads(json.dumps(dict(document), allow_nan=False))
-    except (TypeError, ValueError) as error:
-        raise InputError(f"{table}: {error}; documents hold what JSON holds, see core.results.to_plain") from error
-    return plain
+def _is_table(rows: object) -> bool:
+    return isinstance(rows, dict) and all(id.isdecimal() and isinstance(row, dict) for id, row in rows.items())
+
+
+def _format(tables: _Tables) -> Any:
+    return tables.get(_SCHEMA, {}).get("1", {}).get("version", 0)
+
+
+def _from_tinydb(tables: _Tables) -> _Tables:
+    """0 → 1: a file of TinyDB itself, or ours before it said its format; no id in it may be given again."""
+    used = {name: max((int(id) for id in rows), default=0) for name, rows in tables.items() if name[:1] != "_"}
+    given = tables.get(_SEQUENCE, {}).get("1", {})
+    last = {name: max(used.get(name, 0), int(given.get(name, 0))) for name in {**used, **given}}
+    return {**tables, _SEQUENCE: {"1": last}, _SCHEMA: {"1": {"version": 1}}}
+
+
+_MIGRATIONS = {0: _from_tinydb}
 
 
 def _with_id(document: Document) -> dict[str, Any]:
