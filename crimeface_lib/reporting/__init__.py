@@ -1,5 +1,6 @@
 """Reports: figures, tables, interactive parts, self-contained HTML, PDF on A4, and the index of runs."""
 
+from crimeface_lib.reporting.crate import CRATE, build_crate, write_crate
 from crimeface_lib.reporting.crime_figures import completeness_figure, monthly_series_figure, pai_figure
 from crimeface_lib.reporting.figures import custody_timeline, face_sheet, score_figure, uncertainty_sheet
 from crimeface_lib.reporting.index import publish_index
@@ -18,6 +19,9 @@ from crimeface_lib.reporting.style import house_style
 from crimeface_lib.reporting.tables import format_count, format_lr, format_mm, format_percent, html_table
 
 __all__ = [
+    "CRATE",
+    "build_crate",
+    "write_crate",
     "Cover",
     "Interactive",
     "cell_heatmap",

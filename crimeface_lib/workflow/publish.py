@@ -10,10 +10,10 @@ from typing import Any, Protocol
 from crimeface_lib.core.clock import to_iso, utc_now
 from crimeface_lib.core.errors import MissingBackendError
 from crimeface_lib.core.files import write_atomic
-from crimeface_lib.core.hashing import sha256_bytes
+from crimeface_lib.core.hashing import sha256_bytes, sha256_file
 from crimeface_lib.core.results import to_plain
 from crimeface_lib.core.settings import Settings, load_settings
-from crimeface_lib.reporting import Cover, html_to_pdf, publish_index, publish_notebook
+from crimeface_lib.reporting import CRATE, Cover, html_to_pdf, publish_index, publish_notebook, write_crate
 from crimeface_lib.workflow.config import CONFIGS, RunConfig, input_fields
 from crimeface_lib.workflow.origin import code_version
 from crimeface_lib.workflow.seal import CHECKPOINT, list_outputs, sign_manifest, write_manifest
@@ -50,7 +50,7 @@ def publish(run: Opened, *, status: str = "done", reason: str = "", settings: Se
         if _executed(folder, name).is_file()
     ]
     notes = _print_pages(pages, settings)
-    manifest = {
+    manifest: dict[str, Any] = {
         "id": folder.name,
         "notebook": cfg.notebook,
         "title": cfg.title,
@@ -71,8 +71,10 @@ def publish(run: Opened, *, status: str = "done", reason: str = "", settings: Se
         "headline": " ".join(steps.get(cfg.notebook, {}).get("found", [])),
         "notes": notes,
         **{kind: _all(steps, kind) for kind in ("inputs", "models", "permits")},
-        "outputs": [_titled(item) for item in list_outputs(folder)],
+        "outputs": [_titled(item) for item in list_outputs(folder) if item["path"] != CRATE],
     }
+    crate = write_crate(folder, manifest, list(steps.values()))
+    manifest["outputs"] += [{"path": CRATE, "sha256": sha256_file(crate), "size": crate.stat().st_size}]
     store = CaseStore.of(cfg, settings=settings)
     data = write_manifest(folder, manifest)
     sign_manifest(folder, data, store.keys.signing_key)

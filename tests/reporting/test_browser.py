@@ -88,6 +88,17 @@ def test_pdf_bears_run_pages_and_the_validation_warning(report, chromium, tmp_pa
     assert "draw(model)" not in text
 
 
+def test_pdf_of_a_validated_method_names_the_validation_instead(notebook, chromium, tmp_path):
+    cover = Cover(asked="a", found="b", cannot_say="c", run_id="run-8", validation_id="MV-2026-7")
+    page = publish_notebook(notebook, tmp_path / "r.html", cover=cover)
+    (target,) = html_to_pdf(page, tmp_path / "r.pdf", chromium=chromium)
+    if not shutil.which("pdftotext"):
+        pytest.skip("no pdftotext: apt install poppler-utils")
+    text = subprocess.run(["pdftotext", "-layout", target, "-"], capture_output=True, check=True, text=True).stdout
+    assert "not validated" not in text.lower()
+    assert "method validation MV-2026-7" in " ".join(text.split())
+
+
 def test_pdf_says_what_is_missing(tmp_path, monkeypatch):
     page = tmp_path / "r.html"
     page.write_text("<p>x</p>")
