@@ -10,29 +10,48 @@ from crimeface_lib.governance.access import PERMITTED, Action, People, Role, Use
 from crimeface_lib.governance.audit import AuditEvent, AuditEvents, AuditLog
 from crimeface_lib.governance.bias import BiasReport, audit_bias
 from crimeface_lib.governance.bias_register import BiasRegister, BiasTable, DifferentialAlert, StoredBiasReport
+from crimeface_lib.governance.changes import Change, ChangeList, ChangeRegister
 from crimeface_lib.governance.dpia import Dpia, ModelRef, Risk, Scope, template, template_text
+from crimeface_lib.governance.dpia_record import (
+    Approval,
+    DpiaDiff,
+    DpiaList,
+    DpiaRecord,
+    DpiaStatus,
+    DpiaVersion,
+    NotApprovedError,
+)
 from crimeface_lib.governance.modelcard import LICENCES, ModelCard, ModelRegistry
 from crimeface_lib.governance.policy import Permit, PolicyGate, Use
-from crimeface_lib.governance.register import Approval, DpiaList, DpiaRegister, DpiaStatus, NotApprovedError
+from crimeface_lib.governance.register import DpiaRegister
 from crimeface_lib.governance.retention import Due, Item, RetentionPlan, RetentionSchedule
+from crimeface_lib.governance.review import Decided, Review, ReviewBook, ReviewList
+from crimeface_lib.governance.thresholds import ApprovedThreshold, PolicyFile
 
 __all__ = [
     "LICENCES",
     "PERMITTED",
     "Action",
     "Approval",
+    "ApprovedThreshold",
     "AuditEvent",
     "AuditEvents",
     "AuditLog",
     "BiasRegister",
     "BiasReport",
     "BiasTable",
+    "Change",
+    "ChangeList",
+    "ChangeRegister",
+    "Decided",
     "DifferentialAlert",
-    "StoredBiasReport",
     "Dpia",
+    "DpiaDiff",
     "DpiaList",
+    "DpiaRecord",
     "DpiaRegister",
     "DpiaStatus",
+    "DpiaVersion",
     "Due",
     "Item",
     "ModelCard",
@@ -41,12 +60,17 @@ __all__ = [
     "NotApprovedError",
     "People",
     "Permit",
+    "PolicyFile",
     "PolicyGate",
     "RetentionPlan",
     "RetentionSchedule",
+    "Review",
+    "ReviewBook",
+    "ReviewList",
     "Risk",
     "Role",
     "Scope",
+    "StoredBiasReport",
     "Use",
     "User",
     "audit_bias",

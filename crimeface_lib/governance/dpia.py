@@ -20,10 +20,12 @@ from crimeface_lib.metrics import MEASURES
 
 Kind: TypeAlias = Literal["face_search", "place_prediction"]
 Level: TypeAlias = Literal["low", "medium", "high"]
-Text: TypeAlias = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1)]
+#: What people write. It may be empty in a draft; ``Dpia.empty_fields`` names each that still is.
+Text: TypeAlias = Annotated[str, StringConstraints(strip_whitespace=True)]
 #: A name a machine compares letter by letter: no spaces, no slashes, so never a path or a sentence.
 Identifier: TypeAlias = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._:+-]{0,79}$")]
 
+EMPTY = "EMPTY: to be filled in"
 _LIKELIHOODS = ("remote", "possible", "probable")
 _SEVERITIES = ("minimal", "significant", "severe")
 _LEVELS: tuple[Level, ...] = ("low", "medium", "high")
@@ -139,7 +141,10 @@ class Band(_Part):
 
 
 class FaceProcessing(_Part):
-    """What a DPIA on faces says besides."""
+    """What a DPIA on faces says besides.
+
+    ``threshold_change`` is the number of the approved change, where the threshold is not the first one approved.
+    """
 
     regime: Literal["UK GDPR", "DPA 2018 Part 3"]
     sensitive_condition: Text
@@ -147,7 +152,8 @@ class FaceProcessing(_Part):
     equality_impact: Text
     algorithm: Identifier
     version: Identifier
-    threshold: float
+    threshold: Annotated[float, Field(allow_inf_nan=False)]
+    threshold_change: int | None = None
     watchlist_criteria: Text
     training_data: Text
     differentials: Annotated[tuple[Band, ...], Field(min_length=1)]
@@ -170,7 +176,8 @@ class Dpia(_Part):
 
     Raises
     ------
-    InputError : from ``from_yaml`` and ``from_dict``: a field is missing, unknown or impossible.
+    InputError : from ``from_yaml`` and ``from_dict``: a field is missing, unknown or impossible. Words may be empty
+        while it is a draft (``empty_fields``).
 
     >>> template("face_search").residual
     'low'
@@ -201,6 +208,11 @@ class Dpia(_Part):
                 f"{', '.join(real)}; rewrite the assessment and set demonstration: false"
             )
         return self
+
+    @property
+    def empty_fields(self) -> tuple[str, ...]:
+        """Where words are still missing, such as ``processing.retention``; with one of them it can't be submitted."""
+        return tuple(place for place, value in flatten(self.to_dict()).items() if value == "")
 
     @property
     def residual(self) -> Level:
@@ -240,17 +252,19 @@ class Dpia(_Part):
             raise InputError(f"a DPIA is a YAML mapping, got {type(content).__name__}; start from a template")
         return cls.from_dict(content)
 
-    def _repr_html_(self) -> str:
+    def parts(self) -> dict[str, dict[str, Any]]:
+        """Return the whole content under headings a reader knows: heading → {label: text, or a list of texts}."""
         scope, risks = self.scope, {}
         for number, risk in enumerate(self.risks, start=1):
             risks[f"{number}. {risk.inherent} → {risk.residual}"] = [
-                f"{risk.risk} ({risk.likelihood}, {risk.severity})",
+                f"{risk.risk or EMPTY} ({risk.likelihood}, {risk.severity})",
                 *(
-                    f"{m.measure} ({m.effect}, leaves {m.residual}{'' if m.approved else ', NOT APPROVED'})"
+                    f"{m.measure or EMPTY} ({m.effect}, leaves {m.residual}{'' if m.approved else ', NOT APPROVED'})"
                     for m in risk.measures
                 ),
+                *([] if risk.measures else ["No measure: the whole risk remains."]),
             ]
-        parts: dict[str, Mapping[str, Any]] = {
+        parts: dict[str, dict[str, Any]] = {
             "Scope (checked before each run)": {
                 "Kind": scope.kind,
                 "Purpose": scope.purpose,
@@ -264,14 +278,43 @@ class Dpia(_Part):
             f"Risks to people (inherent → residual; highest residual: {self.residual})": risks,
         }
         if self.faces:
-            parts["Faces"] = labelled({**self.faces.model_dump(), "differentials": self.faces.differentials})
+            faces = self.faces.model_dump()
+            change = faces["threshold_change"]
+            faces["threshold_change"] = f"change {change}" if change else "none: the first one"
+            parts["Faces"] = labelled(faces)
+        consulted = self.regulator_consultation or "none; needed where the highest residual risk is high"
         parts["Sign-off"] = {
             **labelled(self.sign_off.model_dump()),
-            "Regulator consultation": self.regulator_consultation or "none",
+            "Regulator consultation": consulted,
             "Content hash": self.content_hash,
         }
-        note = "A demonstration: rewrite every field before it covers real data." if self.demonstration else ""
-        return record_html(self.title, parts, note=note)
+        return {h: {k: EMPTY if v == "" else v for k, v in items.items()} for h, items in parts.items()}
+
+    @property
+    def note(self) -> str:
+        """What must stand above it: that it is a demonstration, or has empty fields."""
+        notes = ["A demonstration: rewrite every field before it covers real data."] if self.demonstration else []
+        if empty := self.empty_fields:
+            notes.append(f"{len(empty)} fields are empty: {', '.join(empty)}.")
+        return " ".join(notes)
+
+    def _repr_html_(self) -> str:
+        return record_html(self.title or EMPTY, self.parts(), note=self.note)
+
+
+def flatten(record: Any, place: str = "") -> dict[str, Any]:
+    """Return the leaves of nested mappings and lists by their place; empty lists and mappings are leaves.
+
+    >>> flatten({"a": {"b": 1}, "c": ["x", []]})
+    {'a.b': 1, 'c.1': 'x', 'c.2': []}
+    """
+    if isinstance(record, Mapping) and record:
+        pairs = ((str(key), value) for key, value in record.items())
+    elif isinstance(record, list | tuple) and record:
+        pairs = ((str(number), value) for number, value in enumerate(record, start=1))
+    else:
+        return {place: record}
+    return {k: v for key, value in pairs for k, v in flatten(value, f"{place}.{key}" if place else key).items()}
 
 
 def template_text(kind: Kind) -> str:

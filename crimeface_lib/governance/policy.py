@@ -14,8 +14,10 @@ from crimeface_lib.core.clock import Clock
 from crimeface_lib.core.errors import CrimefaceError, InputError, RefusedError
 from crimeface_lib.core.results import Result
 from crimeface_lib.governance.audit import AuditLog, check_id
-from crimeface_lib.governance.dpia import Kind, Scope
-from crimeface_lib.governance.register import Approval, DpiaRegister, NotApprovedError
+from crimeface_lib.governance.dpia import Kind
+from crimeface_lib.governance.dpia_record import Approval, NotApprovedError
+from crimeface_lib.governance.register import DpiaRegister
+from crimeface_lib.governance.thresholds import ApprovedThreshold, PolicyFile
 
 #: What an unreadable store or log raises on the way to a decision.
 _UNREADABLE = (CrimefaceError, OSError, ValueError, LookupError, TypeError)
@@ -31,6 +33,7 @@ class Use(Result):
     purpose, dataset, model, model_version : ids, as the DPIA's scope names them.
     actor : account id of who runs it.
     dpia : the DPIA meant; None takes any approved one that covers the run.
+    threshold : the score below which a candidate is not listed; None takes the approved one, which the permit names.
     """
 
     kind: Kind
@@ -40,17 +43,18 @@ class Use(Result):
     model_version: str
     actor: str
     dpia: int | None = None
+    threshold: float | None = None
 
     def __post_init__(self) -> None:
         if self.kind not in get_args(Kind):
             raise InputError(f"kind: got {self.kind!r}, expected one of {', '.join(get_args(Kind))}")
-        for field in fields(self)[1:-1]:
+        for field in fields(self)[1:-2]:
             check_id(getattr(self, field.name), name=field.name)
 
 
 @dataclass(frozen=True, slots=True)
 class Permit(Result):
-    """That a use is covered: by which DPIA, which content, since when, through which day (UTC).
+    """That a use is covered: by which DPIA, which content, since when, through which day (UTC), at which threshold.
 
     A permit is a reference, not a key: ``PolicyGate.require`` looks everything up again at each call.
     """
@@ -60,6 +64,7 @@ class Permit(Result):
     at: datetime
     review_by: date
     use: Use
+    threshold: float | None = None
 
 
 class PolicyGate:
@@ -68,10 +73,11 @@ class PolicyGate:
     Parameters
     ----------
     register : the DPIAs, and with them the accounts.
+    policy : the policy file, with the thresholds that were changed.
     """
 
-    def __init__(self, register: DpiaRegister, *, audit: AuditLog, clock: Clock) -> None:
-        self._register, self._audit, self._clock = register, audit, clock
+    def __init__(self, register: DpiaRegister, *, policy: PolicyFile, audit: AuditLog, clock: Clock) -> None:
+        self._register, self._policy, self._audit, self._clock = register, policy, audit, clock
 
     def check(self, use: Use) -> Permit:
         """Return a permit for ``use``.
@@ -82,7 +88,9 @@ class PolicyGate:
         """
         try:
             approval = self._covering(use, use.dpia)
-            permit = Permit(approval.id, approval.content_hash, self._clock(), approval.review_by, use)
+            permit = Permit(
+                approval.id, approval.content_hash, self._clock(), approval.review_by, use, _threshold(approval)
+            )
             self._record("policy.granted", use, dpia=permit.dpia, content_hash=permit.content_hash)
         except _UNREADABLE as error:
             self._refuse(use, use.dpia, error)
@@ -96,7 +104,8 @@ class PolicyGate:
         RefusedError : expired, withdrawn, edited or altered since, or the account lost its role.
         """
         try:
-            if self._covering(permit.use, permit.dpia).content_hash != permit.content_hash:
+            approval = self._covering(permit.use, permit.dpia)
+            if (approval.content_hash, _threshold(approval)) != (permit.content_hash, permit.threshold):
                 message = f"DPIA {permit.dpia} was changed and approved anew since the permit; check the run again"
                 raise NotApprovedError(message, reason="changed")
         except _UNREADABLE as error:
@@ -133,13 +142,14 @@ class PolicyGate:
 
     def _approval(self, use: Use, dpia: int) -> Approval:
         approval = self._register.approval(dpia)
-        if differing := _differences(approval.content.scope, use):
+        changed = self._policy.in_force(use.model, use.model_version)  # raises where the policy file can't be relied on
+        if differing := _differences(approval, use, changed):
             message = f"DPIA {dpia} does not cover this run: {'; '.join(differing.values())}"
             raise NotApprovedError(message, reason="differs:" + "+".join(differing))
         return approval
 
     def _record(self, event: str, use: Use, **facts: str | int | None) -> None:
-        what = {f.name: getattr(use, f.name) for f in fields(use) if f.name not in ("actor", "dpia")}
+        what = {f.name: getattr(use, f.name) for f in fields(use) if f.name not in ("actor", "dpia", "threshold")}
         self._audit.record(event, actor=use.actor, at=self._clock(), **what, **facts)
 
     def _refuse(self, use: Use, dpia: int | None, error: Exception) -> NoReturn:
@@ -152,8 +162,13 @@ class PolicyGate:
         raise refusal from error
 
 
-def _differences(scope: Scope, use: Use) -> dict[str, str]:
-    """Return what of ``use`` the scope does not allow: attribute → got and approved."""
+def _threshold(approval: Approval) -> float | None:
+    return approval.content.faces.threshold if approval.content.faces else None
+
+
+def _differences(approval: Approval, use: Use, changed: ApprovedThreshold | None) -> dict[str, str]:
+    """Return what of ``use`` the approval does not allow: attribute → got and approved."""
+    scope, approved = approval.content.scope, _threshold(approval)
     named = [model for model in scope.models if model.name == use.model]
     allowed: dict[str, tuple[str, Sequence[str]]] = {
         "kind": (use.kind, [scope.kind]),
@@ -162,6 +177,11 @@ def _differences(scope: Scope, use: Use) -> dict[str, str]:
         "model": (use.model, [model.name for model in scope.models]),
         "model_version": (use.model_version, [model.version for model in named] or [use.model_version]),
     }
+    if use.threshold is not None:
+        allowed["threshold"] = (repr(use.threshold), [repr(approved)])
+    if changed is not None and approved != changed.threshold:
+        remedy = f"{changed.threshold!r} by change {changed.change}; edit the DPIA, naming it, and have it approved"
+        allowed["threshold"] = (repr(approved), [remedy])
     return {
         name: f"{name}: got {got}, approved {', '.join(approved)}"
         for name, (got, approved) in allowed.items()

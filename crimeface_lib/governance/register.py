@@ -9,23 +9,27 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
-from typing import TYPE_CHECKING, Any, Literal, NoReturn, TypeAlias
+from typing import Any, NoReturn
 
 from crimeface_lib.core.clock import Clock, from_iso, to_iso
-from crimeface_lib.core.errors import InputError, IntegrityError, NotFoundError, RefusedError
+from crimeface_lib.core.errors import InputError, IntegrityError, NotFoundError
 from crimeface_lib.core.hashing import content_hash
-from crimeface_lib.core.results import Result
 from crimeface_lib.governance.access import Action, People, User
 from crimeface_lib.governance.audit import AuditLog, Fact, LatestEvents
-from crimeface_lib.governance.dpia import Dpia, Kind
+from crimeface_lib.governance.changes import ChangeRegister
+from crimeface_lib.governance.dpia import Dpia, flatten
+from crimeface_lib.governance.dpia_record import (
+    Approval,
+    DpiaDiff,
+    DpiaList,
+    DpiaRecord,
+    DpiaStatus,
+    DpiaVersion,
+    NotApprovedError,
+    State,
+)
 from crimeface_lib.storage.documents import DocumentStore
-
-if TYPE_CHECKING:
-    import pandas as pd
-
-State: TypeAlias = Literal["draft", "submitted", "approved", "rejected", "review_due", "expired", "withdrawn"]
 
 #: An approval is "review_due" in its last days, and no approval lasts longer than MAX_TERM.
 REVIEW_NOTICE = timedelta(days=30)
@@ -44,72 +48,6 @@ STEPS: dict[str, tuple[Action, frozenset[State]]] = {
 _TABLE = "dpias"
 
 
-@dataclass(frozen=True, slots=True)
-class DpiaStatus(Result):
-    """Where a DPIA stands at a time.
-
-    Parameters
-    ----------
-    version : counts the contents; 1 is the first draft.
-    content_hash : of that version, as it was recorded when written.
-    intact : what is stored still has that hash.
-    approved_at, review_by : of the approval in force or past; None before one. Valid through ``review_by`` (UTC).
-    advised : the DPO has advised on this version.
-    reason : of a rejection or withdrawal.
-    """
-
-    id: int
-    state: State
-    version: int
-    title: str
-    kind: Kind
-    purpose: str
-    content_hash: str
-    intact: bool
-    advised: bool
-    approved_at: datetime | None = None
-    review_by: date | None = None
-    reason: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class DpiaList(Result):
-    """The register at a time, one status a DPIA."""
-
-    entries: tuple[DpiaStatus, ...]
-
-    def __len__(self) -> int:
-        return len(self.entries)
-
-    def __iter__(self) -> Iterator[DpiaStatus]:
-        return iter(self.entries)
-
-    def to_frame(self) -> pd.DataFrame:
-        """Return one row a DPIA."""
-        import pandas as pd
-
-        return pd.DataFrame([e.to_dict() for e in self.entries], columns=list(DpiaStatus.__dataclass_fields__))
-
-
-@dataclass(frozen=True, slots=True)
-class Approval(Result):
-    """A content that is approved at a time, checked against the record and against the ledger."""
-
-    id: int
-    version: int
-    content: Dpia
-    content_hash: str
-    review_by: date
-
-
-class NotApprovedError(RefusedError):
-    """No approval holds for what was asked; ``reason`` is the word for it in the audit log."""
-
-    def __init__(self, message: str, *, reason: str) -> None:
-        super().__init__(message)
-        self.reason = reason
-
-
 class DpiaRegister:
     """DPIAs in a document store; use ``DpiaRegister.open``.
 
@@ -120,6 +58,7 @@ class DpiaRegister:
 
     def __init__(self, store: DocumentStore, *, audit: AuditLog, clock: Clock, people: People) -> None:
         self._store, self._audit, self._clock, self.people = store, audit, clock, people
+        self.changes = ChangeRegister.open(store, audit=audit, clock=clock, people=people)
         self._logged = LatestEvents(audit, "dpia.", key="dpia")
 
     @classmethod
@@ -149,8 +88,15 @@ class DpiaRegister:
         return self.status(dpia)
 
     def submit(self, dpia: int, *, author: User) -> DpiaStatus:
-        """Hand the draft in for advice and approval."""
-        with self._step("submit", dpia, author):
+        """Hand the draft in for advice and approval.
+
+        Raises
+        ------
+        InputError : fields are empty; each is named.
+        """
+        with self._step("submit", dpia, author) as record:
+            if empty := self._content(dpia, record).empty_fields:
+                raise InputError(f"DPIA {dpia}: empty fields: {', '.join(empty)}; fill them in and edit the draft")
             self._log("submitted", author, dpia)
             self._store.update(_TABLE, dpia, {"state": "submitted"})
         return self.status(dpia)
@@ -180,7 +126,8 @@ class DpiaRegister:
         Raises
         ------
         RefusedError : no advice yet; the approver has written a version, is the sole admin; the residual risk
-            is high and no regulator was consulted.
+            is high and no regulator was consulted; the threshold is another than was approved before and no approved
+            change is named.
         InputError : ``review_by`` is past or too far ahead.
         IntegrityError : the stored content is not what was submitted.
         """
@@ -197,6 +144,7 @@ class DpiaRegister:
             if content.residual == "high" and not content.regulator_consultation:
                 remedy = "the residual risk is high: consult the regulator and put the reference into the DPIA"
                 self._refuse("approve", dpia, approver, "high_risk", remedy)
+            self._check_threshold(dpia, record, content, approver)
             today = self._clock().astimezone(UTC).date()
             if not today < review_by <= today + MAX_TERM:
                 raise InputError(
@@ -205,7 +153,9 @@ class DpiaRegister:
             facts: dict[str, Fact] = {"version": len(record["versions"]), "content_hash": content.content_hash}
             self._log("approved", approver, dpia, **facts, review_by=review_by.isoformat())
             term = {"review_by": review_by.isoformat(), "overruled": overruled.strip(), **self._signed(approver)}
-            self._store.update(_TABLE, dpia, {"state": "approved", "approval": {**facts, **term}})
+            earlier = [*record.get("approved", []), len(record["versions"])]
+            state = {"state": "approved", "approval": {**facts, **term}, "approved": earlier}
+            self._store.update(_TABLE, dpia, state)
         return self.status(dpia)
 
     def reject(self, dpia: int, reason: str, *, approver: User) -> DpiaStatus:
@@ -250,6 +200,46 @@ class DpiaRegister:
         """
         return self._content(dpia, self._read(dpia))
 
+    def versions(self, dpia: int) -> tuple[DpiaVersion, ...]:
+        """Return every version of a DPIA, oldest first.
+
+        Raises
+        ------
+        NotFoundError : no such DPIA. IntegrityError : a stored version is not what was written.
+        """
+        return tuple(
+            DpiaVersion(number, _checked(dpia, stored), stored["content_hash"], stored["by"], stored["at"])
+            for number, stored in enumerate(self._read(dpia)["versions"], start=1)
+        )
+
+    def diff(self, dpia: int, *, before: int | None = None, after: int | None = None) -> DpiaDiff:
+        """Return what differs between two versions; by default between the last two.
+
+        Raises
+        ------
+        NotFoundError : no such DPIA or version.
+        """
+        versions = self.versions(dpia)
+        after = len(versions) if after is None else after
+        before = max(after - 1, 1) if before is None else before
+        for number in (before, after):
+            if not 1 <= number <= len(versions):
+                raise NotFoundError(f"DPIA {dpia} has no version {number}; it has 1 to {len(versions)}")
+        old, new = (flatten(versions[number - 1].content.to_dict()) for number in (before, after))
+        fields = [*old, *(field for field in new if field not in old)]
+        changes = {f: (old.get(f), new.get(f)) for f in fields if old.get(f) != new.get(f)}
+        return DpiaDiff(dpia, before, after, changes)
+
+    def record(self, dpia: int) -> DpiaRecord:
+        """Return everything known of a DPIA, for its report."""
+        record = self._read(dpia)
+        steps = tuple(
+            {"step": e.event.removeprefix("dpia."), "by": e.actor, "at": to_iso(e.at)}
+            for e in self._audit.search("dpia.", dpia=dpia)
+        )
+        advice, approval = record["advice"] or {}, record["approval"] or {}
+        return DpiaRecord(self.status(dpia), self.content(dpia), self.versions(dpia), advice, approval, steps)
+
     def approval(self, dpia: int) -> Approval:
         """Return the approved content of a DPIA, if the approval holds now.
 
@@ -266,14 +256,14 @@ class DpiaRegister:
         if status.state not in ("approved", "review_due") or status.review_by is None:
             raise NotApprovedError(f"DPIA {dpia} is {status.state}, expected approved", reason=status.state)
         content, bound = self._content(dpia, record), record["approval"]
-        if (bound["content_hash"], bound["version"]) != (content.content_hash, status.version):
+        if (bound["content_hash"], bound["version"]) != (status.content_hash, status.version):
             raise IntegrityError(f"DPIA {dpia}: the content is not what was approved; have it approved again")
         logged = self._logged.of(dpia)
         facts = {key: bound[key] for key in ("version", "content_hash", "review_by")}
         if logged is None or logged.event != "dpia.approved" or not facts.items() <= logged.facts.items():
             message = f"DPIA {dpia}: the audit log does not show this approval as the last step; have it approved again"
             raise NotApprovedError(message, reason="not_in_log")
-        return Approval(dpia, status.version, content, content.content_hash, status.review_by)
+        return Approval(dpia, status.version, content, status.content_hash, status.review_by)
 
     # -- inside --------------------------------------------------------------------------------------------
     @contextmanager
@@ -314,11 +304,24 @@ class DpiaRegister:
                 step, dpia, user, "own_work", "the same person has written a version of it; another person is needed"
             )
 
+    def _check_threshold(self, dpia: int, record: Mapping[str, Any], content: Dpia, user: User) -> None:
+        """A threshold that differs from one approved before, for the same model, names the change that approved it."""
+        faces = content.faces
+        for number in record.get("approved", []) if faces else ():
+            before = _checked(dpia, record["versions"][number - 1]).faces
+            if faces is None or before is None or before.threshold == faces.threshold:
+                continue
+            if (before.algorithm, before.version) != (faces.algorithm, faces.version):
+                continue
+            why = f"the threshold was {before.threshold!r} in version {number} and is {faces.threshold!r}; "
+            if faces.threshold_change is None:
+                self._refuse("approve", dpia, user, "threshold", why + "name the approved change in threshold_change")
+            asked = self.changes.require(faces.threshold_change, "threshold", by=user).content
+            if (asked["model"], asked["version"], asked["after"]) != (faces.algorithm, faces.version, faces.threshold):
+                self._refuse("approve", dpia, user, "threshold", why + f"change {faces.threshold_change} is of another")
+
     def _content(self, dpia: int, record: Mapping[str, Any]) -> Dpia:
-        stored = record["versions"][-1]
-        if content_hash(stored["content"]) != stored["content_hash"]:
-            raise IntegrityError(f"DPIA {dpia}: the stored content was altered after it was written; edit it anew")
-        return Dpia.from_dict(stored["content"])
+        return _checked(dpia, record["versions"][-1])
 
     def _read(self, dpia: int) -> dict[str, Any]:
         try:
@@ -351,6 +354,12 @@ def _state_at(record: Mapping[str, Any], at: datetime) -> State:
     if today > review_by:
         return "expired"
     return "review_due" if today >= review_by - REVIEW_NOTICE else "approved"
+
+
+def _checked(dpia: int, stored: Mapping[str, Any]) -> Dpia:
+    if content_hash(stored["content"]) != stored["content_hash"]:
+        raise IntegrityError(f"DPIA {dpia}: the stored content was altered after it was written; edit it anew")
+    return Dpia.from_dict(stored["content"])
 
 
 def _said(text: str, name: str) -> str:

@@ -10,7 +10,17 @@ from crimeface_lib.core.clock import Clock, utc_now
 from crimeface_lib.core.errors import InputError, NotFoundError
 from crimeface_lib.core.settings import Settings, load_settings
 from crimeface_lib.evidence import EvidenceStore
-from crimeface_lib.governance import AuditLog, DpiaRegister, People, Permit, PolicyGate, Use
+from crimeface_lib.governance import (
+    AuditLog,
+    ChangeRegister,
+    DpiaRegister,
+    People,
+    Permit,
+    PolicyFile,
+    PolicyGate,
+    ReviewBook,
+    Use,
+)
 from crimeface_lib.storage import KeyRing, Ledger, TinyDocuments
 from crimeface_lib.workflow.config import RunConfig
 
@@ -24,7 +34,10 @@ class CaseStore:
     audit: AuditLog
     people: People
     dpias: DpiaRegister
+    changes: ChangeRegister
+    policy: PolicyFile
     gate: PolicyGate
+    reviews: ReviewBook
     evidence: EvidenceStore
     clock: Clock
 
@@ -40,9 +53,11 @@ class CaseStore:
         audit = AuditLog(Ledger.open(folder / "audit.ledger", signing_key=keys.signing_key))
         people = People.open(documents, audit=audit, clock=clock, key=keys.derive("access-token"))
         dpias = DpiaRegister.open(documents, audit=audit, clock=clock, people=people)
-        gate = PolicyGate(dpias, audit=audit, clock=clock)
+        policy = PolicyFile.open(folder / "policy.json", changes=dpias.changes, audit=audit, clock=clock)
+        gate = PolicyGate(dpias, policy=policy, audit=audit, clock=clock)
+        reviews = ReviewBook.open(documents, audit=audit, clock=clock, people=people, key=keys.derive("review"))
         evidence = EvidenceStore.open(folder / "evidence", keys=keys, clock=clock)
-        return cls(folder, keys, audit, people, dpias, gate, evidence, clock)
+        return cls(folder, keys, audit, people, dpias, dpias.changes, policy, gate, reviews, evidence, clock)
 
     @classmethod
     def of(cls, cfg: RunConfig, *, settings: Settings) -> CaseStore:

@@ -9,7 +9,18 @@ from pathlib import Path
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from crimeface_lib.governance import AuditLog, Dpia, DpiaRegister, People, PolicyGate, Use, User, template
+from crimeface_lib.governance import (
+    AuditLog,
+    Dpia,
+    DpiaRegister,
+    People,
+    PolicyFile,
+    PolicyGate,
+    ReviewBook,
+    Use,
+    User,
+    template,
+)
 from crimeface_lib.storage import Ledger, TinyDocuments
 
 
@@ -35,6 +46,7 @@ class Office:
     alias = User("author-2", frozenset({"approver"}), "p-author")
     dpo = User("dpo-1", frozenset({"approver"}), "p-dpo")
     reviewer = User("reviewer-1", frozenset({"reviewer"}))
+    second = User("reviewer-2", frozenset({"reviewer"}))
     stakeholder = User("stakeholder-1", frozenset({"stakeholder"}))
 
     review_by = date(2026, 6, 30)
@@ -48,9 +60,14 @@ class Office:
         self.audit = AuditLog(Ledger.open(folder / "audit.jsonl", signing_key=Ed25519PrivateKey.generate()))
         self.people = People.open(self.store, audit=self.audit, clock=self.clock, key=b"k" * 32, cost=2**4, attempts=3)
         self.register = DpiaRegister.open(self.store, audit=self.audit, clock=self.clock)
-        self.gate = PolicyGate(self.register, audit=self.audit, clock=self.clock)
+        self.changes = self.register.changes
+        self.policy = PolicyFile.open(folder / "policy.json", changes=self.changes, audit=self.audit, clock=self.clock)
+        self.gate = PolicyGate(self.register, policy=self.policy, audit=self.audit, clock=self.clock)
+        self.reviews = ReviewBook.open(
+            self.store, audit=self.audit, clock=self.clock, people=self.people, key=b"r" * 32
+        )
         self.people.add(self.admin)
-        for user in (self.author, self.other, self.alias, self.dpo, self.reviewer, self.stakeholder):
+        for user in (self.author, self.other, self.alias, self.dpo, self.reviewer, self.second, self.stakeholder):
             self.people.add(user, by=self.admin)
 
     def submitted(self, content: Dpia | None = None) -> int:

@@ -52,7 +52,7 @@ def test_only_another_admin_gives_roles(office):
         people.set_roles(office.admin.id, ["admin", "approver"], by=office.admin)
     with pytest.raises(InputError, match="exists"):
         people.add(office.dpo, by=office.admin)
-    assert len(people.list()) == 7
+    assert len(people.list()) == 8
 
 
 def test_the_first_account_is_an_admin(office, tmp_path):
