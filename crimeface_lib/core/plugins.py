@@ -40,8 +40,9 @@ def load_backend(kind: str, name: str) -> Any:
             try:
                 return point.load()
             except ImportError as error:
+                others = ", ".join(other for other in installed(kind) if other != name) or "none"
                 raise MissingBackendError(
-                    f"{kind[:-1]} {name!r} is registered but can't be imported: {error}; {remedy}"
+                    f"{kind[:-1].replace('_', ' ')} {name!r} can't be imported: {error}; others: {others}; {remedy}"
                 ) from error
     have = ", ".join(installed(kind)) or "none"
     raise MissingBackendError(f"no {kind[:-1].replace('_', ' ')} {name!r}; installed: {have}; {remedy}")

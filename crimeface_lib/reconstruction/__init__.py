@@ -2,31 +2,41 @@
 
 Geometry is in millimetres, head frame: x right of the picture (the subject's left), y up, z out of the face.
 Cameras follow OpenCV (x right, y down, z forward), pixel centres at i + 0.5.
+
+Names load on first use, so that the tensor code (``reconstruction.rasterize_torch``) needs only numpy and torch.
 """
 
-from crimeface_lib.reconstruction.camera import Camera
-from crimeface_lib.reconstruction.fit import Fit, fit_landmarks
-from crimeface_lib.reconstruction.ict import fetch_ict
-from crimeface_lib.reconstruction.mesh import Mesh
-from crimeface_lib.reconstruction.morphable import MorphableModel, load_morphable_model
-from crimeface_lib.reconstruction.portrait import Reconstruction, reconstruct
-from crimeface_lib.reconstruction.rasterize import Fragments, rasterize
-from crimeface_lib.reconstruction.texture import Texture, bake_texture
-from crimeface_lib.reconstruction.view import View
+from __future__ import annotations
 
-__all__ = [
-    "Camera",
-    "Fit",
-    "Fragments",
-    "Mesh",
-    "MorphableModel",
-    "Reconstruction",
-    "Texture",
-    "View",
-    "bake_texture",
-    "fetch_ict",
-    "fit_landmarks",
-    "load_morphable_model",
-    "rasterize",
-    "reconstruct",
-]
+from importlib import import_module
+from typing import Any
+
+# not lazy: the module has the function's name, and would take its place in the package
+from crimeface_lib.reconstruction.rasterize import Fragments, rasterize, rasterize_batch
+
+_HOMES = {
+    "Camera": "camera",
+    "Fit": "fit",
+    "Mesh": "mesh",
+    "MorphableModel": "morphable",
+    "Reconstruction": "portrait",
+    "Texture": "texture",
+    "View": "view",
+    "bake_texture": "texture",
+    "fetch_ict": "ict",
+    "fit_landmarks": "fit",
+    "load_morphable_model": "morphable",
+    "reconstruct": "portrait",
+}
+
+__all__ = [*_HOMES, "Fragments", "rasterize", "rasterize_batch"]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module 'crimeface_lib.reconstruction' has no attribute {name!r}")
+    return getattr(import_module(f"crimeface_lib.reconstruction.{_HOMES[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)
