@@ -40,6 +40,7 @@ class Entry(Result):
     """What the watchlist knows of an entry; the template itself is never part of it.
 
     ``expires`` is the last day on which the entry is searched. ``quality`` is 0–100, None where unknown.
+    ``minor_approval`` is the reference of the extra approval that an entry of a child (``minor``) has.
     """
 
     record: str
@@ -53,6 +54,8 @@ class Entry(Result):
     quality: float | None
     embedder: str
     version: str
+    minor: bool = False
+    minor_approval: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,6 +111,8 @@ class Watchlist:
         category: str | None = None,
         added_by: str | None = None,
         expires: date | None = None,
+        minor: bool = False,
+        minor_approval: str | None = None,
     ) -> Entry:
         """Add one entry; each field is required by law or policy, so a missing one is refused by name.
 
@@ -116,6 +121,7 @@ class Watchlist:
         embedding : of exactly one image; its quality and model are kept with the entry.
         source : where the photo lawfully comes from. rationale : why the person is on the list.
         expires : last day of the entry, not in the past.
+        minor : the person is a child; then ``minor_approval``, the reference of the extra approval, is needed too.
 
         Raises
         ------
@@ -127,7 +133,7 @@ class Watchlist:
         if embedding.failures:
             raise NoFaceError(f"not enrolled: {embedding.failures[0]}")
         shared = {"source": source, "rationale": rationale, "category": category, "added_by": added_by}
-        return self._add(embedding, [0], [subject], shared, expires)[0]
+        return self._add(embedding, [0], [subject], shared | _minor(minor, minor_approval), expires)[0]
 
     def enrol_many(
         self,
@@ -139,6 +145,8 @@ class Watchlist:
         category: str | None = None,
         added_by: str | None = None,
         expires: date | None = None,
+        minor: bool = False,
+        minor_approval: str | None = None,
     ) -> Enrolment:
         """Add one entry for each image that has a template, all or none; the others are told with their reason.
 
@@ -155,6 +163,7 @@ class Watchlist:
             raise InputError(f"subjects: got {len(names)}, expected {len(embeddings)}, one for each image")
         rows = [i for i in range(len(embeddings)) if i not in embeddings.failures]
         shared = {"source": source, "rationale": rationale, "category": category, "added_by": added_by}
+        shared |= _minor(minor, minor_approval)
         added = self._add(embeddings, rows, [names[i] for i in rows], shared, expires)
         return Enrolment(enrolled=len(added), failures=dict(embeddings.failures))
 
@@ -172,6 +181,7 @@ class Watchlist:
         embedding: Embeddings,
         *,
         top: int = 20,
+        threshold: float | None = None,
         calibration: Calibration | None = None,
         level: float = 0.95,
     ) -> CandidateList:
@@ -180,6 +190,7 @@ class Watchlist:
         Parameters
         ----------
         embedding : of exactly one image.
+        threshold : entries that score below it are no candidates; None leaves none out.
         calibration : for this embedder and version; the one that comes with the library by default.
 
         Raises
@@ -202,6 +213,7 @@ class Watchlist:
             gallery = np.stack([row for _, row in live])
             scores = score_pairs(np.broadcast_to(embedding.vectors, gallery.shape), gallery)
             best = np.argsort(-scores, kind="stable")[:top]
+            best = best[scores[best] >= (-np.inf if threshold is None else threshold)]
             ratios = calibration.likelihood_ratio(scores[best], level=level)
             ranked = tuple(
                 _candidate(rank, live[place][0], scores[place], ratios, rank - 1) for rank, place in enumerate(best, 1)
@@ -260,6 +272,7 @@ class Watchlist:
                     quality=quality if np.isfinite(quality) else None,
                     embedder=embeddings.embedder,
                     version=embeddings.version,
+                    minor=bool(shared.get("minor_approval")),
                 )
                 sealed = self._seal(entry, embeddings.vectors[row])
                 self._store.insert(_TABLE, {"record": entry.record, "sealed": sealed})
@@ -298,6 +311,13 @@ def _required(given: dict[str, str | None]) -> dict[str, str]:
                 f"watchlist entry: {name} is missing (got {value!r}), expected words; each entry needs one"
             )
     return {name: str(value).strip() for name, value in given.items()}
+
+
+def _minor(minor: bool, approval: str | None) -> dict[str, str | None]:
+    """Return what a child's entry needs besides; an approval without a child is a mistake somewhere."""
+    if not minor and approval is not None:
+        raise RefusedError("watchlist entry: got an approval for a child, expected minor=True with it")
+    return {"minor_approval": approval} if minor else {}
 
 
 def _same_model(what: str, known: tuple[str, str], given: Embeddings) -> None:

@@ -257,3 +257,31 @@ def test_nothing_is_enrolled_when_one_is_refused(tmp_path, templates):
     with pytest.raises(RefusedError, match="subject"):
         watchlist.enrol_many(templates(3), subjects=["a", "b", ""], **FACTS)
     assert len(watchlist) == 0
+
+
+def test_a_child_needs_an_extra_approval(tmp_path, templates):
+    watchlist, people = opened(tmp_path), templates(3)
+    for approval in (None, "", "  "):
+        with pytest.raises(RefusedError, match="minor_approval is missing"):
+            watchlist.enrol(one(people, 0), subject="a", minor=True, minor_approval=approval, **FACTS)
+    with pytest.raises(RefusedError, match="expected minor=True"):
+        watchlist.enrol(one(people, 0), subject="a", minor_approval="change 4", **FACTS)
+    with pytest.raises(RefusedError, match="minor_approval is missing"):
+        watchlist.enrol_many(people, minor=True, **FACTS)
+    assert len(watchlist) == 0
+    watchlist.enrol(one(people, 0), subject="a", minor=True, minor_approval="change 4", **FACTS)
+    watchlist.enrol(one(people, 1), subject="b", **FACTS)
+    assert [(e.minor, e.minor_approval) for e in watchlist.entries()] == [(True, "change 4"), (False, "")]
+
+
+def test_no_candidate_scores_below_the_threshold(tmp_path, templates):
+    watchlist, people = opened(tmp_path), templates(6)
+    watchlist.enrol_many(people, **FACTS)
+    whole = watchlist.search(one(people, 0), top=len(people))
+    scores = [c.score for c in whole.candidates]
+    cut = watchlist.search(one(people, 0), top=len(people), threshold=scores[1])
+    assert [c.score for c in cut.candidates] == scores[:2]
+    nobody = watchlist.search(one(people, 0), threshold=2.0)
+    assert (len(nobody), nobody.gallery_size) == (0, whole.gallery_size)
+    assert nobody.to_frame().empty
+    assert "0 candidates" in nobody._repr_html_()
