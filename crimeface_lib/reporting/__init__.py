@@ -2,6 +2,7 @@
 
 from crimeface_lib.reporting.crate import CRATE, build_crate, write_crate
 from crimeface_lib.reporting.crime_figures import completeness_figure, monthly_series_figure, pai_figure
+from crimeface_lib.reporting.face_figures import contact_sheet, cumulative_error_figure, view_gain_figure
 from crimeface_lib.reporting.figures import custody_timeline, face_sheet, score_figure, uncertainty_sheet
 from crimeface_lib.reporting.index import publish_index
 from crimeface_lib.reporting.interactive import (
@@ -26,7 +27,9 @@ __all__ = [
     "Interactive",
     "cell_heatmap",
     "completeness_figure",
+    "contact_sheet",
     "crime_map",
+    "cumulative_error_figure",
     "custody_timeline",
     "face_sheet",
     "face_view",
@@ -47,4 +50,5 @@ __all__ = [
     "score_figure",
     "snapshot_html",
     "uncertainty_sheet",
+    "view_gain_figure",
 ]
