@@ -7,6 +7,7 @@ import numpy as np
 from crimeface_lib.core.types import FloatArray
 from crimeface_lib.reconstruction.builtin_chart import MOUTH
 from crimeface_lib.reconstruction.builtin_head import Head
+from crimeface_lib.reconstruction.morphable import LANDMARK_MIRROR
 
 # Frontal places (x, y) mm of the left side, on the mean head; the right side mirrors them. They follow how
 # landmarkers mark photos (for instance a little inside the corners of the eye), judged on 60 photos of LFW.
@@ -18,10 +19,6 @@ _LOWER_LIP = ((0.0, -79.2), (8.0, -78.4), (17.0, -75.6))
 _EYE_CORNERS = ((17.6, -1.6), (43.2, 0.8))
 _JAW_Y = (2.5, -18.0, -37.0, -54.5, -71.5, -88.5, -103.5, -112.0)
 _CAMERA_Z = 900.0  # the frontal view in which the jaw line is the silhouette
-
-_EYES = np.r_[45:41:-1, 47, 46, 39:35:-1, 41, 40]
-_LIPS = np.r_[54:47:-1, 59:54:-1, 64:59:-1, 67:64:-1]
-_MIRROR = np.r_[16:-1:-1, 26:16:-1, 27:31, 35:30:-1, _EYES, _LIPS]
 
 
 def landmarks_68(head: Head, mean: FloatArray) -> tuple[np.ndarray, FloatArray, np.ndarray]:
@@ -40,7 +37,7 @@ def landmarks_68(head: Head, mean: FloatArray) -> tuple[np.ndarray, FloatArray, 
     by_vertex = {tuple(sorted(row)): i for i, row in enumerate(head.triangles.tolist())}
     for landmark in range(68):
         if landmark not in places:
-            triangle, weights = places[int(_MIRROR[landmark])]
+            triangle, weights = places[int(LANDMARK_MIRROR[landmark])]
             row = head.mirror[head.triangles[triangle]]
             index = by_vertex[tuple(sorted(row.tolist()))]
             order = [row.tolist().index(v) for v in head.triangles[index].tolist()]

@@ -10,13 +10,16 @@ from __future__ import annotations
 import hashlib
 import io
 import json
+import re
 import zipfile
+import zlib
 from collections.abc import Callable
 from importlib.resources import files
 from pathlib import Path
 
 import numpy as np
 
+from crimeface_lib.core.arrays import check_array
 from crimeface_lib.core.artifacts import download, find
 from crimeface_lib.core.errors import InputError, MissingArtifactError, NotFoundError
 from crimeface_lib.core.files import write_atomic
@@ -39,7 +42,7 @@ _REGIONS: dict[str, tuple[int, int, tuple[float, float, float, float]]] = {
     "eyeball_left": (21451, 23021, (0.72, 0.0, 0.14, 0.14)),
     "eyeball_right": (23021, 24591, (0.86, 0.0, 0.14, 0.14)),
 }
-_VERTICES = 24591
+_VERTICES, _UPSTREAM_VERTICES = 24591, 26719
 _NEEDED = ("neutral", "identity", "expression", "triangles", "tri_uv", "uv", "landmarks68", "expression_names")
 
 
@@ -65,8 +68,19 @@ def load_ict(path: str | Path | None = None, *, settings: Settings | None = None
 
 def _assemble(data: dict[str, np.ndarray]) -> MorphableModel:
     """Return the model in mm, head frame, overlays dropped, UV in one atlas."""
-    if data["neutral"].shape != (26719, 3):
+    if data["neutral"].shape != (_UPSTREAM_VERTICES, 3):
         raise InputError(f"ICT-FaceKit: got {data['neutral'].shape} neutral vertices, expected (26719, 3)")
+    modes, names = (None, _UPSTREAM_VERTICES, 3), data["expression_names"]
+    for key, shape, top in (
+        ("neutral", (_UPSTREAM_VERTICES, 3), None), ("identity", modes, None), ("expression", modes, None),
+        ("uv", (None, 2), None), ("landmarks68", (68,), _VERTICES), ("triangles", (None, 3), _UPSTREAM_VERTICES),
+        ("tri_uv", (len(data["triangles"]), 3), len(data["uv"])),
+    ):  # fmt: skip
+        array = check_array(data[key], shape=shape, name=f"ICT-FaceKit: {key}", dtype=np.int64 if top else np.float32)
+        if top and (not array.size or array.min() < 0 or array.max() >= top):
+            raise InputError(f"ICT-FaceKit: {key}: got indices out of 0…{top - 1}, expected upstream's mesh")
+    if len(names) != len(data["expression"]):
+        raise InputError(f"ICT-FaceKit: got {len(names)} names of {len(data['expression'])} expressions")
     landmarks = data["landmarks68"].astype(np.int32)
     triangles = data["triangles"].astype(np.int32)
     kept = (triangles < _VERTICES).all(1)
@@ -125,21 +139,28 @@ def read_facexmodel(path: str | Path) -> dict[str, np.ndarray]:
 
     Raises
     ------
-    InputError : no neutral mesh or vertex_indices.json, or an OBJ of another mesh.
+    InputError : no neutral mesh or vertex_indices.json, a file that is damaged, or an OBJ of another mesh.
     """
     names, read = _opener(Path(path))
     for needed in ("generic_neutral_mesh.obj", "vertex_indices.json"):
         if needed not in names:
             raise InputError(f"ICT-FaceKit: {Path(path).name} has no {needed}; expected upstream's FaceXModel folder")
-    index = json.loads(read("vertex_indices.json"))
-    neutral, uv, triangles, triangles_uv = _read_obj(read("generic_neutral_mesh.obj"))
-    identity = sorted(name for name in names if name.startswith("identity"))
-    expressions = [name for name in index["expressions"] if f"{name}.obj" in names]
+    try:
+        index = json.loads(read("vertex_indices.json"))
+        landmarks, every = np.array(index["idx_to_landmark_verts"]), [str(name) for name in index["expressions"]]
+    except (ValueError, KeyError, TypeError) as error:
+        raise InputError(
+            f"ICT-FaceKit: vertex_indices.json: got {type(error).__name__} ({error}), expected upstream's JSON with "
+            "idx_to_landmark_verts and expressions"
+        ) from error
+    neutral, uv, triangles, triangles_uv = _read_obj(read("generic_neutral_mesh.obj"), "generic_neutral_mesh.obj")
+    identity = sorted(name for name in names if re.fullmatch(r"identity\d+\.obj", name))
+    expressions = [name for name in every if f"{name}.obj" in names]
 
     def offsets(file_names: list[str]) -> np.ndarray:
         modes = np.zeros((len(file_names), *neutral.shape), np.float32)
         for row, name in enumerate(file_names):
-            vertices = _obj_rows(read(name), b"v ")
+            vertices = _obj_rows(read(name), b"v ", name)
             if vertices.shape != neutral.shape:
                 raise InputError(f"ICT-FaceKit: {name} has {len(vertices)} vertices, the neutral mesh {len(neutral)}")
             modes[row] = vertices - neutral
@@ -148,7 +169,7 @@ def read_facexmodel(path: str | Path) -> dict[str, np.ndarray]:
     return {
         "neutral": neutral, "uv": uv, "triangles": triangles, "tri_uv": triangles_uv,
         "identity": offsets(identity), "expression": offsets([f"{name}.obj" for name in expressions]),
-        "landmarks68": np.array(index["idx_to_landmark_verts"]), "expression_names": np.array(expressions),
+        "landmarks68": landmarks, "expression_names": np.array(expressions),
     }  # fmt: skip
 
 
@@ -160,24 +181,47 @@ def _opener(path: Path) -> tuple[set[str], Callable[[str], bytes]]:
         raise InputError(f"ICT-FaceKit: {path.name} is no npz, folder or zip")
     archive = zipfile.ZipFile(io.BytesIO(path.read_bytes()))
     entries = {entry.rpartition("/")[2]: entry for entry in archive.namelist()}
-    return set(entries), lambda name: archive.read(entries[name])
+
+    def read(name: str) -> bytes:
+        try:
+            return archive.read(entries[name])
+        except (zipfile.BadZipFile, zlib.error, EOFError, RuntimeError) as error:
+            raise InputError(f"ICT-FaceKit: {name} in {path.name}: damaged ({error})") from error
+
+    return set(entries), read
 
 
-def _obj_rows(data: bytes, tag: bytes) -> np.ndarray:
-    """Return the numbers after ``tag`` ("v ", "vt ") as float64 rows."""
-    rows = [line[len(tag) :].split() for line in data.splitlines() if line.startswith(tag)]
-    return np.array(rows, dtype=np.float64)
+def _obj_rows(data: bytes, tag: bytes, name: str) -> np.ndarray:
+    """Return the first numbers after ``tag`` (three for "v ", two for "vt ") as float64 rows."""
+    width = 3 if tag == b"v " else 2
+    try:
+        rows = np.array([line.split()[1 : 1 + width] for line in data.splitlines() if line.startswith(tag)], np.float64)
+        return rows.reshape(-1, width)
+    except ValueError as error:
+        raise InputError(f"ICT-FaceKit: {name}: got {error}, expected '{tag.decode()}' and {width} numbers") from error
 
 
-def _read_obj(data: bytes) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+def _read_obj(data: bytes, name: str) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
     """Return vertices (V, 3), UV (U, 2), triangles and their UV (T, 3), quads split along the first corner."""
     corners: list[list[tuple[int, int]]] = []
-    for line in data.splitlines():
+    for number, line in enumerate(data.splitlines(), 1):
         if line.startswith(b"f "):
-            polygon = [(int(a) - 1, int(b) - 1) for a, b, *_ in (corner.split(b"/") for corner in line[2:].split())]
+            try:
+                polygon = [(int(a) - 1, int(b) - 1) for a, b, *_ in (corner.split(b"/") for corner in line[2:].split())]
+            except ValueError as error:
+                raise InputError(
+                    f"ICT-FaceKit: {name}, line {number}: got {line[:60].decode('ascii', 'replace')!r}, expected a "
+                    "face with texture indices, 'f 1/1 2/2 3/3'"
+                ) from error
             corners += [[polygon[0], polygon[k], polygon[k + 1]] for k in range(1, len(polygon) - 1)]
-    faces = np.array(corners, dtype=np.int32)
-    return _obj_rows(data, b"v "), _obj_rows(data, b"vt ")[:, :2], faces[:, :, 0].copy(), faces[:, :, 1].copy()
+    vertices, uv = _obj_rows(data, b"v ", name), _obj_rows(data, b"vt ", name)
+    faces = np.array(corners, dtype=np.int32).reshape(-1, 3, 2)
+    if not len(faces) or faces.min() < 0 or (faces.reshape(-1, 2).max(0) >= (len(vertices), len(uv))).any():
+        raise InputError(
+            f"ICT-FaceKit: {name}: got {len(faces)} triangles on {len(vertices)} vertices and {len(uv)} texture "
+            "points, expected faces of those that are there"
+        )
+    return vertices, uv, faces[:, :, 0].copy(), faces[:, :, 1].copy()
 
 
 def ict_digests() -> dict[str, str]:

@@ -17,7 +17,7 @@ from crimeface_lib.core.files import write_atomic
 from crimeface_lib.core.plugins import load_backend
 
 
-@dataclass(frozen=True, slots=True, repr=False, eq=False)
+@dataclass(frozen=True, slots=True, weakref_slot=True, repr=False, eq=False)
 class MorphableModel:
     """Mean + identity + expression, in millimetres, head frame: x right of the picture (the subject's
     left), y up, z out of the face.
@@ -65,12 +65,22 @@ class MorphableModel:
         check_array(self.mean, shape=(None, 3), name="mean")
         check_array(self.identity, shape=(None, vertices, 3), name="identity", dtype=np.float32)
         check_array(self.expression, shape=(None, vertices, 3), name="expression", dtype=np.float32)
+        check_array(self.uv, shape=(None, 2), name="uv")
+        check_array(self.triangles_uv, shape=(len(self.triangles), 3), name="triangles_uv", dtype=np.int64)
+        check_array(self.landmark_weights, shape=(68, 3), name="landmark_weights")
+        check_array(self.landmark_triangles, shape=(68,), name="landmark_triangles", dtype=np.int64)
         for name, array, top in (
             ("triangles", self.triangles, vertices),
             ("triangles_uv", self.triangles_uv, len(self.uv)),
+            ("landmark_triangles", self.landmark_triangles, len(self.triangles)),
+            *((f"contour {number}", line, vertices) for number, line in enumerate(self.contour) if len(line)),
         ):
             if array.min() < 0 or array.max() >= top:
                 raise ShapeError(f"{name}: got indices {array.min()}…{array.max()}, expected 0…{top - 1}")
+        if len(self.expression_names) != len(self.expression):
+            raise ShapeError(f"expression_names: got {len(self.expression_names)}, expected {len(self.expression)}")
+        if len(self.contour) not in (0, 17):
+            raise ShapeError(f"contour: got {len(self.contour)} lines, expected 17, or none")
         if "face" not in self.regions:
             raise ShapeError(f"regions: got {sorted(self.regions)}, expected one called 'face'")
 
@@ -92,7 +102,8 @@ class MorphableModel:
             values = check_array(coefficients, shape=(None,), name=name)
             if len(values) > len(basis):
                 raise ShapeError(f"{name}: got {len(values)} coefficients, expected at most {len(basis)}")
-            vertices += np.tensordot(values, basis[: len(values)], axes=1)
+            flat = basis[: len(values)].reshape(len(values), vertices.size)
+            vertices += (values.astype(basis.dtype) @ flat).reshape(vertices.shape)  # bases stay float32
         return vertices
 
     def landmarks(self, vertices: np.ndarray) -> np.ndarray:
@@ -113,6 +124,10 @@ class MorphableModel:
         write_atomic(Path(path), buffer.getvalue())
 
 
+_EYES = np.r_[45:41:-1, 47, 46, 39:35:-1, 41, 40]
+_LIPS = np.r_[54:47:-1, 59:54:-1, 64:59:-1, 67:64:-1]
+#: For each of the 68 landmarks, the one on the other side of the face.
+LANDMARK_MIRROR = np.r_[16:-1:-1, 26:16:-1, 27:31, 35:30:-1, _EYES, _LIPS]
 _TEXT = ("name", "licence", "source", "version", "expression_names", "expression_bounds", "expression_sd", "regions")
 _ARRAYS = tuple(f.name for f in fields(MorphableModel) if f.name not in _TEXT and f.name != "contour")
 
@@ -148,13 +163,16 @@ def load_morphable_model(name: str = "auto", *, path: str | Path | None = None) 
 
 def _read_model(path: Path) -> MorphableModel:
     data: dict[str, Any] = dict(read_arrays(path, ("text", "contour", *_ARRAYS)))
-    text = json.loads(str(data.pop("text")))
-    lengths, flat = text.pop("contour_lengths"), data.pop("contour")
-    contour = tuple(np.split(flat, np.cumsum(lengths)[:-1])) if lengths else ()
-    text["regions"] = {key: (start, stop) for key, (start, stop) in text["regions"].items()}
-    for key in ("expression_names", "expression_bounds"):
-        text[key] = tuple(text[key])
-    return MorphableModel(contour=contour, **text, **data)
+    try:
+        text = json.loads(str(data.pop("text")))
+        lengths, flat = text.pop("contour_lengths"), data.pop("contour")
+        contour = tuple(np.split(flat, np.cumsum(lengths)[:-1])) if lengths else ()
+        text["regions"] = {key: (start, stop) for key, (start, stop) in text["regions"].items()}
+        for key in ("expression_names", "expression_bounds"):
+            text[key] = tuple(text[key])
+        return MorphableModel(contour=contour, **text, **data)
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise InputError(f"{path.name}: got no face model ({error}), expected an npz written by save") from error
 
 
 def read_arrays(path: Path, needed: tuple[str, ...]) -> dict[str, np.ndarray]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import http.server
 import threading
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 
@@ -21,7 +21,7 @@ from crimeface_lib.core.errors import (
 )
 from crimeface_lib.core.settings import Settings
 from crimeface_lib.reconstruction import MorphableModel, fetch_ict, load_morphable_model
-from crimeface_lib.reconstruction.ict import ict_digests, load_ict
+from crimeface_lib.reconstruction.ict import _assemble, ict_digests, load_ict, read_facexmodel
 
 
 def test_save_and_load_give_the_same_model(toy: MorphableModel, tmp_path: Path) -> None:
@@ -53,8 +53,27 @@ def test_files_that_are_no_models_are_refused(toy: MorphableModel, tmp_path: Pat
     path.write_bytes(path.read_bytes()[:-2000])
     with pytest.raises(InputError, match="not a readable npz"):
         load_morphable_model(path=path)
-    with pytest.raises(MissingBackendError, match="installed: builtin, ict"):
+    with pytest.raises(MissingBackendError, match="installed: bfm, builtin, flame, ict, surrey"):
         load_morphable_model("nobody")
+
+
+def test_an_npz_with_a_pickle_or_damaged_parts_is_refused(toy: MorphableModel, tmp_path: Path) -> None:
+    path = tmp_path / "toy.npz"
+    toy.save(path)
+    with np.load(path) as archive:
+        good = dict(archive)
+    for change, message in (
+        ({"mean": np.array([{"a": 1}], object)}, "allow_pickle=False"),
+        ({"mean": good["mean"][:-1]}, "identity: got shape"),
+        ({"triangles": good["triangles"] + 9999}, "triangles: got indices"),
+        ({"landmark_triangles": good["landmark_triangles"][:60]}, "landmark_triangles: got shape"),
+        ({"identity": good["identity"] * np.float32(np.nan)}, "NaN"),
+        ({"text": np.array("no json")}, "expected an npz written by save"),
+        ({"text": np.array("{}")}, "contour_lengths"),
+    ):
+        np.savez(path, **{**good, **change})  # type: ignore[arg-type]
+        with pytest.raises(InputError, match=message):
+            load_morphable_model(path=path)
 
 
 def test_auto_takes_the_built_in_head_where_ict_is_not(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -109,6 +128,54 @@ def test_upstream_files_give_the_same_model_as_the_packed_one(ict: MorphableMode
     np.testing.assert_array_equal(small.triangles, ict.triangles)
     np.testing.assert_allclose(small.identity, ict.identity[:3], atol=0.02)
     assert small.expression_names == ("jawOpen", "mouthSmile_L", "mouthSmile_R")
+
+
+def test_damaged_upstream_files_are_named(data_root: Path, tmp_path: Path) -> None:
+    with zipfile.ZipFile(data_root / "ict/FaceXModel-sample.zip") as archive:
+        archive.extractall(tmp_path)
+    (folder,) = {file.parent for file in tmp_path.rglob("generic_neutral_mesh.obj")}
+    for name, old, new, message in (
+        ("identity000.obj", b"\nv ", b"\nv x", "identity000.obj: got could not convert"),
+        ("identity001.obj", b"\nv ", b"\n# ", "identity001.obj has 26718 vertices, the neutral mesh 26719"),
+        ("generic_neutral_mesh.obj", b"\nf ", b"\nf 1 2 3 # ", "line .* expected a face with texture indices"),
+        ("generic_neutral_mesh.obj", b"\nf ", b"\nf 1/1 2/2 99999999/1\nf ", "expected faces of those that are there"),
+        ("vertex_indices.json", b"{", b"", "vertex_indices.json: got JSONDecodeError"),
+        ("vertex_indices.json", b"idx_to_landmark_verts", b"elsewhere", "vertex_indices.json: got KeyError"),
+    ):
+        whole = (folder / name).read_bytes()
+        (folder / name).write_bytes(whole.replace(old, new, 1))
+        with pytest.raises(InputError, match=message):
+            load_ict(folder)
+        (folder / name).write_bytes(whole)
+    (folder / "jawOpen.obj").unlink()
+    assert load_ict(folder).expression_names == ("mouthSmile_L", "mouthSmile_R"), "what is there is loaded"
+    (folder / "vertex_indices.json").unlink()
+    with pytest.raises(InputError, match=r"has no vertex_indices\.json; expected upstream's FaceXModel folder"):
+        load_ict(folder)
+    zipped = tmp_path / "cut.zip"
+    zipped.write_bytes((data_root / "ict/FaceXModel-sample.zip").read_bytes()[:-3000])
+    with pytest.raises(InputError, match="no npz, folder or zip"):
+        load_ict(zipped)
+
+
+@pytest.fixture(scope="module")
+def upstream(data_root: Path) -> dict[str, np.ndarray]:
+    return read_facexmodel(data_root / "ict/FaceXModel-sample.zip")
+
+
+@pytest.mark.parametrize(
+    ("key", "change", "message"),
+    [
+        ("identity", lambda a: a[:, :100], "identity: got shape"), ("landmarks68", lambda a: a[:51], "landmarks68"),
+        ("triangles", lambda a: a + 9999, "triangles: got indices"), ("tri_uv", lambda a: a[:9], "tri_uv: got shape"),
+        ("neutral", lambda a: a[:9], "expected \\(26719, 3\\)"),
+    ],
+)  # fmt: skip
+def test_a_packed_file_of_other_shapes_is_refused(
+    key: str, change: Callable[[np.ndarray], np.ndarray], message: str, upstream: dict[str, np.ndarray]
+) -> None:
+    with pytest.raises(InputError, match=message):
+        _assemble({**upstream, key: change(upstream[key])})
 
 
 @pytest.fixture
