@@ -44,7 +44,12 @@ def write_atomic(path: Path, data: bytes, *, mode: int | None = None) -> None:
     sync_directory(path.parent)
 
 
+def leftovers(path: Path) -> list[Path]:
+    """Return what a death inside ``write_atomic(path, ...)`` left, or what is being written now."""
+    return list(path.parent.glob(f".{escape(path.name)}.*.tmp"))
+
+
 def remove_leftovers(path: Path) -> None:
     """Remove what a death inside ``write_atomic(path, ...)`` left; to be called under the lock that guards ``path``."""
-    for left in path.parent.glob(f".{escape(path.name)}.*.tmp"):
+    for left in leftovers(path):
         left.unlink(missing_ok=True)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
@@ -11,9 +11,10 @@ from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 
 from crimeface_lib.core.clock import to_iso
-from crimeface_lib.core.errors import IntegrityError
+from crimeface_lib.core.errors import InputError, IntegrityError
 from crimeface_lib.core.hashing import canonical_json
 from crimeface_lib.core.results import Result
+from crimeface_lib.storage.merkle import verify_consistency
 
 _DOMAIN = b"crimeface checkpoint v1\n"  # a signature made for one thing is worth nothing for another
 
@@ -78,6 +79,30 @@ class Checkpoint(Result):
             raise IntegrityError(
                 f"the checkpoint of {self.origin} at size {self.size} is not what was signed"
             ) from error
+
+    def verify_extends(self, older: Checkpoint, *, proof: Sequence[bytes] = ()) -> None:
+        """Check that the log of this checkpoint continues that of an ``older`` one; the log itself is not needed.
+
+        Parameters
+        ----------
+        proof : ``ledger.consistency_proof(older.size, self.size)``; none is needed where the sizes are equal.
+
+        Raises
+        ------
+        IntegrityError : a fork (two logs of one size, or one that does not begin with the other), a rollback (this
+            log is shorter), or a checkpoint that was changed.
+        InputError : they are of different logs or keys.
+        """
+        older.verify_signature()
+        self.verify_signature()
+        if (self.origin, self.key) != (older.origin, older.key):
+            raise InputError(f"got checkpoints of {older.origin} and {self.origin}, expected one log and one key")
+        if self.size < older.size:
+            raise IntegrityError(
+                f"rollback: {self.origin} has {self.size} entries where it had {older.size} on {older.at}"
+            )
+        roots = {"old_root": bytes.fromhex(older.root), "new_root": bytes.fromhex(self.root)}
+        verify_consistency(old_size=older.size, new_size=self.size, proof=proof, **roots)
 
     def _signed_bytes(self) -> bytes:
         record = {"origin": self.origin, "size": self.size, "root": self.root, "at": self.at, "key": self.key}

@@ -1,11 +1,12 @@
 """The key ring: one file that opens everything else, and the only secret to guard.
 
 It holds key-encryption keys (each object key in the vault is wrapped by one), an Ed25519 key that signs ledgers, and
-a root from which keys for other purposes are derived. With a passphrase the file is sealed by scrypt and AES-256-GCM;
-without one its permissions are its only protection.
+a root from which keys for names are derived. A passphrase, a key from the environment or a command (``unlock.py``)
+seals the file by AES-256-GCM; without one its permissions are its only protection.
 
-A wrapped key names the key-encryption key that wrapped it, so that several may be in use at a time: ``rotate``
-makes a new one the active one, and what was wrapped before still opens.
+A wrapped key names the key-encryption key that wrapped it, so that several may be in use at a time. To rotate is to
+``rotate`` (a new key wraps from now on, the older ones still unwrap), to rewrap whatever was wrapped before, and to
+``retire`` the older ones. It may stop anywhere in between and be taken up again.
 """
 
 from __future__ import annotations
@@ -13,9 +14,9 @@ from __future__ import annotations
 import base64
 import json
 import os
-import stat
-import unicodedata
-from dataclasses import dataclass
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -24,18 +25,24 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
-from cryptography.hazmat.primitives.kdf.scrypt import Scrypt
 
-from crimeface_lib.core.errors import InputError, IntegrityError, NotFoundError, RefusedError
-from crimeface_lib.core.files import write_atomic
+from crimeface_lib.core.errors import InputError, IntegrityError, NotFoundError
+from crimeface_lib.core.files import leftovers, remove_leftovers, write_atomic
 from crimeface_lib.core.hashing import canonical_json
 from crimeface_lib.storage.locking import file_lock, held
+from crimeface_lib.storage.modes import refuse_others
+from crimeface_lib.storage.schema import back_up, drop_backups, migrated, refuse_newer
+from crimeface_lib.storage.unlock import Passphrase, Unlock
 
-_FORMAT = "crimeface key ring v1"
-_SCRYPT = {"n": 1 << 15, "r": 8, "p": 3}  # 32 MiB and about 0.2 s: OWASP's minimum
-_SCRYPT_MOST = {"n": 1 << 20, "r": 16, "p": 16}  # a forged file must not take all memory
+_FORMAT, _FORMAT_1 = "crimeface key ring", "crimeface key ring v1"
+_VERSION = 2
+_WAYS = {
+    "passphrase": ("passphrase", "set CRIMEFACE_PASSPHRASE or give passphrase="),
+    "key": ("master key", "set CRIMEFACE_MASTER_KEY or give unlock=MasterKey(...)"),
+    "command": ("key command", "set CRIMEFACE_KEY_COMMAND or give unlock=Command(...)"),
+}
 _ID, _NONCE, _KEY, _TAG = 8, 12, 32, 16
-_WRAPPED = _ID + _NONCE + _KEY + _TAG
+WRAPPED = _ID + _NONCE + _KEY + _TAG  # bytes of a wrapped key
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -48,6 +55,16 @@ class _Secrets:
     root: bytes
 
 
+@dataclass(frozen=True, slots=True, repr=False)
+class _Content:
+    """The file, opened: its secrets, what it says of its seal, and the key of that seal."""
+
+    secrets: _Secrets
+    seal: dict[str, Any] | None
+    master: bytes | None
+    stamp: tuple[int, int, int] = (0, 0, 0)
+
+
 class KeyRing:
     """The keys of one installation.
 
@@ -58,33 +75,47 @@ class KeyRing:
     True
     """
 
-    def __init__(self, path: Path, secrets: _Secrets, passphrase: str | None) -> None:
+    def __init__(self, path: Path, unlock: Unlock | None) -> None:
         self._path = path
-        self._secrets = secrets
-        self._passphrase = passphrase
+        self._unlock = unlock
+        self._content, version = _load(path, unlock, None)
+        if version < _VERSION:
+            with held(file_lock(path)):
+                self._content, version = _load(path, unlock, self._content)
+                if version < _VERSION:  # else another process was faster
+                    back_up(path, version)
+                    self._content = _save(path, self._content)
 
     def __repr__(self) -> str:
         return f"KeyRing({len(self._secrets.keks)} keys, verify_key={self.verify_key[:16]}…)"
 
     @classmethod
-    def open(cls, path: str | Path, *, passphrase: str | None = None, create: bool = True) -> KeyRing:
+    def open(
+        cls, path: str | Path, *, passphrase: str | None = None, unlock: Unlock | None = None, create: bool = True
+    ) -> KeyRing:
         """Open the key file at ``path``, or make a new one, readable by its owner only.
+
+        Parameters
+        ----------
+        passphrase : short for ``unlock=Passphrase(...)``.
+        unlock : what seals the file: ``unlock.Passphrase``, ``MasterKey`` or ``Command``; nothing by default.
 
         Raises
         ------
         NotFoundError : no such file and ``create`` is False.
         RefusedError : others than the owner may read the file.
-        InputError : a passphrase is needed, or was given for a file that has none.
-        IntegrityError : wrong passphrase, or the file was changed.
+        InputError : it is sealed in another way than the one given, or a newer crimeface wrote it.
+        IntegrityError : wrong passphrase or key, or the file was changed.
         """
-        path = Path(path).resolve()
+        path, unlock = Path(path).resolve(), _way(passphrase, unlock)
         if not path.exists() and not create:
             raise NotFoundError(f"no key file {path}; leave create=False out to make one, or restore it from a backup")
-        if not path.exists():
+        if not path.exists() or leftovers(path):
             with held(file_lock(path)):
+                remove_leftovers(path)
                 if not path.exists():
-                    _save(path, _new_secrets(), passphrase)
-        return cls(path, _load(path, passphrase), passphrase)
+                    _save(path, _sealed(_new_secrets(), unlock))
+        return cls(path, unlock)
 
     @property
     def signing_key(self) -> Ed25519PrivateKey:
@@ -96,17 +127,41 @@ class KeyRing:
         """The public half of ``signing_key``, hexadecimal: give it to reviewers."""
         return self.signing_key.public_key().public_bytes_raw().hex()
 
-    def derive(self, purpose: str) -> bytes:
-        """Return the 32-byte key for ``purpose``: the same each time, unrelated to those of other purposes."""
+    @property
+    def active(self) -> str:
+        """The id of the key that wraps."""
+        self._refresh()
+        return self._secrets.active.hex()
+
+    def __contains__(self, key_id: str) -> bool:
+        """Return whether the key of this id is here, so that what it wrapped can be unwrapped."""
+        if bytes.fromhex(key_id) not in self._secrets.keks:
+            self._refresh()
+        return bytes.fromhex(key_id) in self._secrets.keks
+
+    @property
+    def retiring(self) -> tuple[str, ...]:
+        """The ids of older keys that are still here: a rotation is not finished until there are none."""
+        self._refresh()
+        return tuple(sorted(id.hex() for id in self._secrets.keks if id != self._secrets.active))
+
+    def derive(self, purpose: str, *, rotates: bool = False) -> bytes:
+        """Return the 32-byte key for ``purpose``, unrelated to those of other purposes.
+
+        It is the same each time, or, if it ``rotates``, until the next rotation. Seal no content with it: what is to
+        be kept and rotated needs a ``data_key``.
+        """
         if not purpose:
             raise InputError("got an empty purpose, expected a word that says what the key is for")
         info = b"crimeface derive v1\n" + purpose.encode()
-        return HKDF(algorithm=SHA256(), length=_KEY, salt=None, info=info).derive(self._secrets.root)
+        secret = self._secrets.keks[self._secrets.active] if rotates else self._secrets.root
+        return HKDF(algorithm=SHA256(), length=_KEY, salt=None, info=info).derive(secret)
 
     def wrap(self, data_key: bytes, *, context: bytes) -> bytes:
         """Return the 32-byte ``data_key`` encrypted under the active key and bound to ``context``."""
         if len(data_key) != _KEY:
             raise InputError(f"got a key of {len(data_key)} bytes, expected {_KEY}")
+        self._refresh()  # another process may have rotated: what an older key wraps now would be lost
         key_id, nonce = self._secrets.active, os.urandom(_NONCE)
         return key_id + nonce + AESGCM(self._secrets.keks[key_id]).encrypt(nonce, data_key, key_id + context)
 
@@ -118,25 +173,98 @@ class KeyRing:
         NotFoundError : it was wrapped by a key that is not in this ring.
         IntegrityError : the blob was changed, or belongs to something else.
         """
-        if len(blob) != _WRAPPED:
-            raise IntegrityError(f"got a wrapped key of {len(blob)} bytes, expected {_WRAPPED}: it was cut or extended")
+        if len(blob) != WRAPPED:
+            raise IntegrityError(f"got a wrapped key of {len(blob)} bytes, expected {WRAPPED}: it was cut or extended")
         key_id, nonce, sealed = blob[:_ID], blob[_ID : _ID + _NONCE], blob[_ID + _NONCE :]
-        if key_id not in self._secrets.keks:
+        if key_id.hex() not in self:
             raise NotFoundError(f"key {key_id.hex()} is not in this ring; open the ring that wrapped the object")
         try:
             return AESGCM(self._secrets.keks[key_id]).decrypt(nonce, sealed, key_id + context)
         except InvalidTag as error:
             raise IntegrityError("a wrapped key was changed, or belongs to another object") from error
 
+    def rewrap(self, blob: bytes, *, context: bytes) -> bytes:
+        """Return ``blob`` wrapped by the active key; as it is if it was that one. Raises as ``unwrap`` does."""
+        if blob[:_ID].hex() == self.active:
+            return blob
+        return self.wrap(self.unwrap(blob, context=context), context=context)
+
+    def data_key(self, path: str | Path, *, context: bytes, first: bytes | None = None) -> bytes:
+        """Return the 32-byte key that lies, wrapped, in the file ``path``; made at random when there is none.
+
+        A rotation rewraps it (``rewrap_file``), and what it seals stays as it is. To destroy the file is to shred
+        all that it sealed.
+
+        Parameters
+        ----------
+        first : the key to begin with, for content that another key has sealed already.
+        """
+        path = Path(path)
+        with held(file_lock(path)):
+            remove_leftovers(path)
+            if not path.exists():
+                write_atomic(path, self.wrap(first or os.urandom(_KEY), context=context), mode=0o600)
+            return self.unwrap(path.read_bytes(), context=context)
+
+    def rewrap_file(self, path: str | Path, *, context: bytes) -> bool:
+        """Rewrap the key that ``data_key`` keeps in ``path``; return whether there was need to."""
+        path = Path(path)
+        with held(file_lock(path)):
+            remove_leftovers(path)
+            old = path.read_bytes()
+            if (new := self.rewrap(old, context=context)) != old:
+                write_atomic(path, new, mode=0o600)
+        return new != old
+
     def rotate(self) -> str:
         """Make a new key-encryption key the active one and return its id; older keys still unwrap."""
-        with held(file_lock(self._path)):
-            now = _load(self._path, self._passphrase)  # another process may have rotated
-            key_id = os.urandom(_ID)
-            keks = now.keks | {key_id: os.urandom(_KEY)}
-            self._secrets = _Secrets(active=key_id, keks=keks, signing=now.signing, root=now.root)
-            _save(self._path, self._secrets, self._passphrase)
+        key_id = os.urandom(_ID)
+        with self._alone():
+            keks = {**self._secrets.keks, key_id: os.urandom(_KEY)}
+            self._replace(replace(self._secrets, active=key_id, keks=keks))
         return key_id.hex()
+
+    def retire(self) -> tuple[str, ...]:
+        """Forget all keys but the active one and return their ids: what they wrapped is lost, so rewrap it first."""
+        with self._alone():
+            gone, now = self.retiring, self._secrets
+            self._replace(replace(now, keks={now.active: now.keks[now.active]}))
+        return gone
+
+    def reseal(self, *, passphrase: str | None = None, unlock: Unlock | None = None) -> None:
+        """Seal the file anew: by another passphrase, another key, another way, or, with none, not at all.
+
+        Whoever has a copy of the old file and its passphrase has the keys in it: rotate as well.
+        """
+        with self._alone():
+            self._unlock = _way(passphrase, unlock)
+            self._content = _save(self._path, _sealed(self._secrets, self._unlock))
+
+    @property
+    def _secrets(self) -> _Secrets:
+        return self._content.secrets
+
+    def _refresh(self) -> None:
+        """Take in what another process changed."""
+        if _stamp(self._path) != self._content.stamp:
+            self._content, _ = _load(self._path, self._unlock, self._content)
+
+    def _replace(self, secrets: _Secrets) -> None:
+        self._content = _save(self._path, replace(self._content, secrets=secrets))
+
+    @contextmanager
+    def _alone(self) -> Iterator[None]:
+        """Hold the lock of the file and know its present content; what it was before a migration goes."""
+        with held(file_lock(self._path)):
+            self._refresh()
+            yield
+            drop_backups(self._path)
+
+
+def _way(passphrase: str | None, unlock: Unlock | None) -> Unlock | None:
+    if passphrase is not None and unlock is not None:
+        raise InputError("got a passphrase and another way to unlock, expected one of them")
+    return Passphrase(passphrase) if passphrase is not None else unlock
 
 
 def _new_secrets() -> _Secrets:
@@ -145,7 +273,17 @@ def _new_secrets() -> _Secrets:
     return _Secrets(active=key_id, keks={key_id: os.urandom(_KEY)}, signing=signing, root=os.urandom(_KEY))
 
 
-def _save(path: Path, secrets: _Secrets, passphrase: str | None) -> None:
+def _sealed(secrets: _Secrets, unlock: Unlock | None) -> _Content:
+    """Return what is to be written, under a new seal."""
+    if unlock is None:
+        return _Content(secrets, None, None)
+    master, said = unlock.new()
+    return _Content(secrets, {"kind": unlock.kind, **said}, master)
+
+
+def _save(path: Path, content: _Content) -> _Content:
+    """Write the file; to be called under its lock."""
+    secrets = content.secrets
     body = canonical_json(
         {
             "active": secrets.active.hex(),
@@ -154,59 +292,85 @@ def _save(path: Path, secrets: _Secrets, passphrase: str | None) -> None:
             "root": _text(secrets.root),
         }
     )
-    record: dict[str, Any] = {"format": _FORMAT, "scrypt": None, "body": _text(body)}
-    if passphrase is not None:
-        salt, nonce = os.urandom(16), os.urandom(_NONCE)
-        sealed = AESGCM(_stretch(passphrase, salt, _SCRYPT)).encrypt(nonce, body, _FORMAT.encode())
-        record |= {"scrypt": _SCRYPT | {"salt": _text(salt)}, "body": _text(nonce + sealed)}
-    write_atomic(path, canonical_json(record), mode=0o600)
+    head = _head(content.seal)
+    if content.master is not None:
+        nonce = os.urandom(_NONCE)
+        body = nonce + AESGCM(content.master).encrypt(nonce, body, canonical_json(head))
+    remove_leftovers(path)
+    write_atomic(path, canonical_json({**head, "body": _text(body)}), mode=0o600)
+    return replace(content, stamp=_stamp(path))
 
 
-def _load(path: Path, passphrase: str | None) -> _Secrets:
-    if mode := stat.S_IMODE(path.stat().st_mode) & 0o077:
-        raise RefusedError(f"others may open the key file (mode bits {mode:03o}); run: chmod 600 {path}")
-    wrong = f"the key file {path.name} was changed or is not a key ring; restore it from a backup"
+def _load(path: Path, unlock: Unlock | None, known: _Content | None) -> tuple[_Content, int]:
+    """Return the file, opened, and its version; ``known`` is what it was: the same seal need not be opened twice."""
+    refuse_others(path)
+    stamp, wrong = _stamp(path), f"the key file {path.name} was changed or is not a key ring; restore it from a backup"
     try:
         record = json.loads(path.read_bytes())
-        if record["format"] != _FORMAT:
+        old = record["format"] == _FORMAT_1
+        if record["format"] != _FORMAT and not old:
             raise IntegrityError(wrong)
-        body, scrypt = base64.b64decode(record["body"], validate=True), record["scrypt"]
-        if scrypt is None:
-            if passphrase is not None:
-                raise InputError(f"the key file {path.name} has no passphrase; open it without one")
-        elif passphrase is None:
-            raise InputError(
-                f"the key file {path.name} needs its passphrase; set CRIMEFACE_PASSPHRASE or give passphrase="
-            )
-        else:
-            cost = {name: int(scrypt[name]) for name in _SCRYPT}
-            if any(cost[name] > most for name, most in _SCRYPT_MOST.items()):
-                raise IntegrityError(wrong)
-            key = _stretch(passphrase, base64.b64decode(scrypt["salt"], validate=True), cost)
-            body = AESGCM(key).decrypt(body[:_NONCE], body[_NONCE:], _FORMAT.encode())
-        fields = json.loads(body)
-        secrets = _Secrets(
-            active=bytes.fromhex(fields["active"]),
-            keks={bytes.fromhex(key_id): base64.b64decode(key) for key_id, key in fields["keks"].items()},
-            signing=base64.b64decode(fields["signing"]),
-            root=base64.b64decode(fields["root"]),
-        )
+        version = refuse_newer("the key file", 1 if old else record["version"], _VERSION)
+        record = migrated(record, _MIGRATIONS, found=version, current=_VERSION)
+        body, seal = base64.b64decode(record["body"], validate=True), record["seal"]
+        master = _master(path.name, seal, unlock, known)
+        if master is not None:
+            bound = _FORMAT_1.encode() if old else canonical_json(_head(seal))
+            body = AESGCM(master).decrypt(body[:_NONCE], body[_NONCE:], bound)
+        secrets = _parse(body)
     except InvalidTag as error:
         raise IntegrityError(
-            f"the key file {path.name} does not open: wrong passphrase, or the file was changed"
+            f"the key file {path.name} does not open: wrong passphrase or key, or the file was changed"
         ) from error
     except InputError:
         raise
     except (ValueError, KeyError, TypeError) as error:
         raise IntegrityError(wrong) from error
-    keys = [*secrets.keks.values(), secrets.signing, secrets.root]
-    if secrets.active not in secrets.keks or any(len(key) != _KEY for key in keys):
+    if secrets.active not in secrets.keks or any(
+        len(key) != _KEY for key in (*secrets.keks.values(), secrets.signing, secrets.root)
+    ):
         raise IntegrityError(wrong)
-    return secrets
+    return _Content(secrets, seal, master, stamp), version
 
 
-def _stretch(passphrase: str, salt: bytes, cost: dict[str, int]) -> bytes:
-    return Scrypt(salt=salt, length=_KEY, **cost).derive(unicodedata.normalize("NFC", passphrase).encode())
+def _master(name: str, seal: dict[str, Any] | None, unlock: Unlock | None, known: _Content | None) -> bytes | None:
+    """Return the key of the seal, None for a file that has no seal; or say how the file is to be opened."""
+    if seal is None:
+        if unlock is not None:
+            raise InputError(f"the key file {name} has no {_WAYS[unlock.kind][0]}; open it without one")
+        return None
+    what, remedy = _WAYS[seal["kind"]]
+    if unlock is None or unlock.kind != seal["kind"]:
+        raise InputError(f"the key file {name} needs its {what}; {remedy}")
+    return known.master if known is not None and known.seal == seal else unlock.key(seal)
+
+
+def _parse(body: bytes) -> _Secrets:
+    fields = json.loads(body)
+    return _Secrets(
+        active=bytes.fromhex(fields["active"]),
+        keks={bytes.fromhex(key_id): base64.b64decode(key) for key_id, key in fields["keks"].items()},
+        signing=base64.b64decode(fields["signing"]),
+        root=base64.b64decode(fields["root"]),
+    )
+
+
+def _from_1(record: dict[str, Any]) -> dict[str, Any]:
+    """1 → 2: other seals than a passphrase, and the seal is bound to the body."""
+    scrypt = record["scrypt"]
+    return {"body": record["body"], "seal": None if scrypt is None else {"kind": "passphrase", **scrypt}}
+
+
+_MIGRATIONS = {1: _from_1}
+
+
+def _head(seal: dict[str, Any] | None) -> dict[str, Any]:
+    return {"format": _FORMAT, "version": _VERSION, "seal": seal}
+
+
+def _stamp(path: Path) -> tuple[int, int, int]:
+    status = path.stat()
+    return status.st_mtime_ns, status.st_ino, status.st_size
 
 
 def _text(data: bytes) -> str:

@@ -1,7 +1,8 @@
 """The Merkle tree of RFC 6962: one hash for a whole log, short proofs about parts of it.
 
 The functions need hashlib only, so that a verifier can use them without a store. ``MerkleTree`` keeps the hash of
-every complete subtree: an append costs two hashes on average, a root or a proof costs O(log² n).
+every complete subtree: an append costs two hashes on average, a root or a proof costs O(log² n). ``Edge`` keeps
+log n hashes, for reading through a log of any length.
 
 References
 ----------
@@ -34,10 +35,10 @@ def merkle_root(leaves: Iterable[bytes]) -> bytes:
     >>> merkle_root([]).hex()[:8], merkle_root([b""]).hex()[:8]
     ('e3b0c442', '6e340b9c')
     """
-    tree = MerkleTree()
+    edge = Edge()
     for leaf in leaves:
-        tree.append(leaf_hash(leaf))
-    return tree.root()
+        edge.append(leaf_hash(leaf))
+    return edge.root()
 
 
 def verify_inclusion(leaf: bytes, *, index: int, size: int, proof: Sequence[bytes], root: bytes) -> None:
@@ -105,6 +106,33 @@ def verify_consistency(
         raise wrong
 
 
+class Edge:
+    """The right edge of a tree: log₂(n) hashes, enough to add leaves and to know the root, not for proofs."""
+
+    def __init__(self, peaks: Iterable[tuple[int, bytes]] = ()) -> None:
+        self._peaks = list(peaks)  # (number of leaves, hash) of the complete subtrees, from the left
+
+    def __len__(self) -> int:
+        return sum(width for width, _ in self._peaks)
+
+    def append(self, leaf: bytes) -> None:
+        """Add the hash of one leaf."""
+        width, value = 1, leaf
+        while self._peaks and self._peaks[-1][0] == width:
+            value = node_hash(self._peaks.pop()[1], value)
+            width *= 2
+        self._peaks.append((width, value))
+
+    def root(self) -> bytes:
+        """Return the root over all leaves."""
+        if not self._peaks:
+            return EMPTY_ROOT
+        value = self._peaks[-1][1]
+        for _, left in reversed(self._peaks[:-1]):
+            value = node_hash(left, value)
+        return value
+
+
 class MerkleTree:
     """A tree that grows at its right edge; leaves are given as hashes.
 
@@ -132,6 +160,12 @@ class MerkleTree:
             if count % 2:
                 return
             value = node_hash(self._at(k, count - 2), value)
+
+    def edge(self) -> Edge:
+        """Return a copy of the right edge, to which leaves may be added on trial."""
+        count = len(self)
+        widths = (k for k in reversed(range(count.bit_length())) if count >> k & 1)
+        return Edge((1 << k, self._at(k, (count >> k) - 1)) for k in widths)
 
     def root(self, size: int | None = None) -> bytes:
         """Return the root over the first ``size`` leaves, all by default."""

@@ -6,6 +6,7 @@ object's id. So a chunk can't be dropped, repeated, swapped, moved to another ob
 
 On disk an object is ``objects/<name>.enc`` and ``keys/<name>.key``. The name is a keyed hash of the id: the folder
 tells nobody which photo is in it. The key file is what makes an object exist; to shred it is to destroy that file.
+When keys rotate, only the key files are written anew: ``rewrap``.
 
 References
 ----------
@@ -15,13 +16,14 @@ misuse-resistance (2015), the STREAM construction.
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import hmac
 import io
 import json
 import os
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -31,17 +33,19 @@ from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from crimeface_lib.core.errors import InputError, IntegrityError, NotFoundError
-from crimeface_lib.core.files import sync_directory, write_atomic
+from crimeface_lib.core.files import remove_leftovers, sync_directory, write_atomic
 from crimeface_lib.core.hashing import canonical_json
 from crimeface_lib.core.results import Result
-from crimeface_lib.storage.keys import KeyRing
+from crimeface_lib.storage.keys import WRAPPED, KeyRing
 from crimeface_lib.storage.locking import file_lock, held
+from crimeface_lib.storage.modes import private_folder
+from crimeface_lib.storage.schema import refuse_newer
 
 Source: TypeAlias = bytes | str | Path | BinaryIO
 
 CHUNK = 1 << 20
 _TAG = 16
-_WRAPPED = 68  # what KeyRing.wrap returns
+_FORMAT = 1
 _DOMAIN = b"crimeface vault v1\n"
 _META_NONCE = b"\xff" * 12  # no chunk has it: their last byte is 0 or 1
 
@@ -69,19 +73,29 @@ class Vault:
     def __init__(self, path: Path, *, keys: KeyRing) -> None:
         self._keys = keys
         self._names = keys.derive("vault names")
-        self._objects, self._wrapped = path / "objects", path / "keys"
+        self._path, self._objects, self._wrapped = path, path / "objects", path / "keys"
         self._lock = file_lock(path / "vault")
 
     @classmethod
     def open(cls, path: str | Path, *, keys: KeyRing) -> Vault:
-        """Open the vault in the folder ``path``, made if need be; a shredding that was interrupted is finished."""
-        path = Path(path).resolve()
+        """Open the vault in the folder ``path``, made if need be.
+
+        A shredding that was interrupted is finished, and what a death in ``put`` or ``rewrap`` left is removed.
+
+        Raises
+        ------
+        RefusedError : others than the owner may enter the folder.
+        InputError : a newer crimeface made it.
+        """
+        path = private_folder(Path(path).resolve())
         vault = cls(path, keys=keys)
-        for folder in (path, vault._objects, vault._wrapped):
-            folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        for folder in (vault._objects, vault._wrapped):
+            private_folder(folder)
         with held(vault._lock):
+            vault._check_format()
             for tombstone in vault._wrapped.glob("*.shredded"):
                 vault._destroy(tombstone.stem)
+            vault._sweep()
         return vault
 
     def put(self, source: Source) -> StoredObject:
@@ -103,7 +117,9 @@ class Vault:
                 return stored
             file.seek(0)
             key = os.urandom(32)
-            handle, name = tempfile.mkstemp(dir=self._objects, suffix=".tmp")
+            with held(self._lock):  # no other process may sweep it away before it is marked as in use
+                handle, name = tempfile.mkstemp(dir=self._objects, suffix=".tmp")
+                fcntl.flock(handle, fcntl.LOCK_EX)
             temporary = Path(name)
             try:
                 with os.fdopen(handle, "wb") as out:
@@ -111,7 +127,7 @@ class Vault:
                     os.fchmod(out.fileno(), 0o400)
                     out.flush()
                     os.fsync(out.fileno())
-                self._commit(temporary, key=key, stored=stored)
+                    self._commit(temporary, key=key, stored=stored)  # while the file is open: closed, it is swept
             finally:
                 temporary.unlink(missing_ok=True)
         return stored
@@ -196,6 +212,52 @@ class Vault:
                 write_atomic(self._tombstone(name), b"", mode=0o400)
             self._destroy(name)
 
+    def rewrap(self, *, progress: Callable[[int, int], object] | None = None) -> int:
+        """Wrap the key of each object by the active key of the ring and return how many there was need to.
+
+        Contents are not touched. It may stop anywhere and be called again: each object opens all the while.
+
+        Parameters
+        ----------
+        progress : called with the number of objects done and of all.
+
+        Raises
+        ------
+        IntegrityError, NotFoundError : a key file was changed, or the ring lacks the key that wrapped it.
+        """
+        paths, done = sorted(self._wrapped.glob("*.key")), 0
+        for number, path in enumerate(paths, 1):
+            with held(self._lock), suppress(FileNotFoundError):  # shredded meanwhile
+                old, context = path.read_bytes(), _DOMAIN + path.stem.encode()
+                new = self._keys.rewrap(old[:WRAPPED], context=context) + old[WRAPPED:]
+                if new != old:
+                    remove_leftovers(path)
+                    write_atomic(path, new, mode=0o600)
+                    done += 1
+            if progress is not None:
+                progress(number, len(paths))
+        return done
+
+    def _check_format(self) -> None:
+        """Refuse what a newer crimeface made; a vault that does not say its format has the first one."""
+        mark, found = self._path / "format.json", _FORMAT
+        try:
+            found = json.loads(mark.read_bytes())["vault"]
+        except FileNotFoundError:
+            write_atomic(mark, canonical_json({"vault": _FORMAT}), mode=0o600)
+        except (ValueError, KeyError, TypeError) as error:
+            raise IntegrityError("format.json of the vault was changed; restore it from a backup") from error
+        refuse_newer("the vault", found, _FORMAT)
+
+    def _sweep(self) -> None:
+        """Remove what dead processes left: key files under way, and contents that nobody is writing any more."""
+        for left in self._wrapped.glob(".*.tmp"):  # written under the lock only, which we hold
+            left.unlink(missing_ok=True)
+        for left in self._objects.glob("*.tmp"):
+            with suppress(FileNotFoundError, BlockingIOError), open(left, "rb") as file:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                left.unlink()
+
     def _encrypt(self, file: BinaryIO, out: BinaryIO, *, key: bytes, stored: StoredObject) -> None:
         cipher, digest = AESGCM(key), hashlib.sha256()
         left = stored.size
@@ -224,13 +286,16 @@ class Vault:
 
     def _unlock(self, name: str) -> tuple[bytes, StoredObject]:
         """Return the key of an object and what its key file says of it."""
+        context = _DOMAIN + name.encode()
         try:
             blob = self._key_path(name).read_bytes()
+            if blob[:8].hex() not in self._keys:  # rewrapped since we read it, and the older key retired
+                blob = self._key_path(name).read_bytes()
         except FileNotFoundError as error:
             raise NotFoundError("no such object in the vault, or it was shredded") from error
-        key = self._keys.unwrap(blob[:_WRAPPED], context=_DOMAIN + name.encode())
+        key = self._keys.unwrap(blob[:WRAPPED], context=context)
         try:
-            meta = AESGCM(key).decrypt(_META_NONCE, blob[_WRAPPED:], _DOMAIN + name.encode())
+            meta = AESGCM(key).decrypt(_META_NONCE, blob[WRAPPED:], context)
         except InvalidTag as error:
             raise IntegrityError("an object's key file was changed; restore it from a backup") from error
         return key, StoredObject(**json.loads(meta))
@@ -259,6 +324,7 @@ class Vault:
 
     def _destroy(self, name: str) -> None:
         """Remove key, then content; the key's bytes are overwritten first, for disks where that helps."""
+        remove_leftovers(self._key_path(name))
         with suppress(FileNotFoundError), open(self._key_path(name), "r+b") as file:
             file.write(bytes(os.fstat(file.fileno()).st_size))
             file.flush()

@@ -12,12 +12,6 @@ from crimeface_lib.core.errors import InputError, IntegrityError, NotFoundError,
 from crimeface_lib.storage import KeyRing
 
 
-@pytest.fixture
-def cheap(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Stretch passphrases a little only."""
-    monkeypatch.setitem(KeyRing.open.__func__.__globals__["_SCRYPT"], "n", 1 << 10)  # type: ignore[attr-defined]
-
-
 def test_the_same_file_gives_the_same_keys(tmp_path: Path) -> None:
     first, again = KeyRing.open(tmp_path / "keys.json"), KeyRing.open(tmp_path / "keys.json", create=False)
     assert stat.S_IMODE((tmp_path / "keys.json").stat().st_mode) == 0o600
@@ -42,7 +36,7 @@ def test_a_passphrase_seals_the_file(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="needs its passphrase"):
         KeyRing.open(path)
     assert keys.signing_key.private_bytes_raw() not in path.read_bytes()
-    cost = json.loads(path.read_bytes())["scrypt"]
+    cost = json.loads(path.read_bytes())["seal"]
     assert (cost["n"], cost["r"], cost["p"]) == (1 << 15, 8, 3)
 
 
@@ -69,14 +63,16 @@ def test_a_changed_file_is_noticed(tmp_path: Path, passphrase: str | None) -> No
     record = json.loads(path.read_bytes())
     for changed in (
         {"format": "x"},
+        {"version": "2"},
         {"body": "!"},
         {"body": record["body"][:40]},
-        {"scrypt": {"n": 2}},
-        {"scrypt": {"n": 1 << 40, "r": 8, "p": 1, "salt": ""}},
+        {"seal": {"kind": "passphrase", "n": 2}},
+        {"seal": {"kind": "other"}},
+        {"seal": {"kind": "passphrase", "n": 1 << 40, "r": 8, "p": 1, "salt": ""}},
     ):
         path.write_text(json.dumps(record | changed))
         with pytest.raises(IntegrityError):
-            KeyRing.open(path, passphrase=passphrase or "x" if "scrypt" in changed else passphrase)
+            KeyRing.open(path, passphrase=passphrase or "x" if "seal" in changed else passphrase)
     path.write_text("{")
     with pytest.raises(IntegrityError, match="not a key ring"):
         KeyRing.open(path, passphrase=passphrase)
