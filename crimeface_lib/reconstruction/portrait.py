@@ -203,28 +203,53 @@ def reconstruct(
     NoFaceError : a photo shows no face. ImageError, ShapeError : not a photo.
     InputError : no photo, or an option out of range.
     """
-    taken = [_photo(image) for image in _several(images)]
-    photos = [photo for photo, _, _ in taken]
-    if not photos:
-        raise InputError("images: got none, expected at least one photo")
-    if not 64 <= texture_size <= 2048:
-        raise InputError(f"texture_size: got {texture_size}, expected 64 to 2048")
     if interpupillary_mm is not None and not 30 <= interpupillary_mm <= 90:
         raise InputError(f"interpupillary_mm: got {interpupillary_mm:g}, expected 30 to 90 mm")
+    if not 64 <= texture_size <= 2048:
+        raise InputError(f"texture_size: got {texture_size}, expected 64 to 2048")
+    taken = [observe(image, which=which, detector=detector, landmarker=landmarker) for image in _several(images)]
+    if not taken:
+        raise InputError("images: got none, expected at least one photo")
     loaded = load_morphable_model(model) if isinstance(model, str) else model
-    views, sentences = [], []
-    for number, (photo, focal_prior, lens) in enumerate(taken, 1):
-        choice = choose_face(detect_faces(photo, detector=detector), which=which, size=photo.shape[:2])
-        landmarks = find_landmarks(photo, choice.face, landmarker=landmarker)
-        sd = np.hypot(landmarks.sd, _MODEL_SD * landmarks.interocular)
-        # landmarks count from the centre of the first pixel, cameras from its corner
-        views.append(View(landmarks.points + 0.5, photo.shape[:2], sd, focal_prior))
-        said = f"{choice.sentence} {lens}"
-        sentences.append(said if len(photos) == 1 else f"Photo {number}: {said}")
-    fit = fit_landmarks(loaded, views, shared_expression=shared_expression)
-    shapes = [loaded.decode(fit.identity, expression) for expression in fit.expressions]
-    baked = bake_texture(loaded, shapes, photos, list(fit.cameras), size=texture_size)
-    scale = _scale(loaded, fit, interpupillary_mm)
+    fit = fit_landmarks(loaded, [one.view for one in taken], shared_expression=shared_expression)
+    return assemble(loaded, taken, fit, interpupillary_mm=interpupillary_mm, texture_size=texture_size)
+
+
+@dataclass(frozen=True, slots=True)
+class Observation:
+    """A photo, the landmarks of the face used as the fit takes them, and which face of how many that is."""
+
+    photo: np.ndarray
+    view: View
+    sentence: str
+
+
+def observe(image: Any, *, which: str | int, detector: str, landmarker: str) -> Observation:
+    """Return what one photo says; the first half of ``reconstruct``."""
+    photo, focal_prior, lens = _photo(image)
+    choice = choose_face(detect_faces(photo, detector=detector), which=which, size=photo.shape[:2])
+    landmarks = find_landmarks(photo, choice.face, landmarker=landmarker)
+    sd = np.hypot(landmarks.sd, _MODEL_SD * landmarks.interocular)
+    # landmarks count from the centre of the first pixel, cameras from its corner
+    view = View(landmarks.points + 0.5, photo.shape[:2], sd, focal_prior)
+    return Observation(photo, view, f"{choice.sentence} {lens}")
+
+
+def assemble(
+    model: MorphableModel,
+    taken: Sequence[Observation],
+    fit: Fit,
+    *,
+    interpupillary_mm: float | None = None,
+    texture_size: int = 512,
+) -> Reconstruction:
+    """Return the reconstruction that a fit makes of the photos; the second half of ``reconstruct``."""
+    photos, sentences = [one.photo for one in taken], [one.sentence for one in taken]
+    if len(taken) > 1:
+        sentences = [f"Photo {number}: {sentence}" for number, sentence in enumerate(sentences, 1)]
+    shapes = [model.decode(fit.identity, expression) for expression in fit.expressions]
+    baked = bake_texture(model, shapes, photos, list(fit.cameras), size=texture_size)
+    scale = _scale(model, fit, interpupillary_mm)
     cameras = tuple(
         Camera(camera.rotation, camera.translation * scale, camera.focal, camera.principal, camera.size)
         for camera in fit.cameras
@@ -235,7 +260,7 @@ def reconstruct(
             "Metric scale unknown: a photo doesn't tell a large head far away from a small one nearby; "
             f"millimetres are those of the model's average head (± {fit.scale_sd:.1%} by its prior)."
         )
-    return Reconstruction(loaded, fit, cameras, baked, scale, tuple(sentences), tuple(warnings))
+    return Reconstruction(model, fit, cameras, baked, scale, tuple(sentences), tuple(warnings))
 
 
 def _several(images: Any) -> Sequence[Any]:
