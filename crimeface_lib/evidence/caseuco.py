@@ -20,17 +20,18 @@ _CONTEXT = {
 }
 
 
-def case_graph(records: Mapping[str, Mapping[str, Any]], events: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+def case_graph(items: Mapping[str, Mapping[str, Any]], events: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     """Return a JSON-LD document: a file per item, an action per event, and the persons and tools they name.
 
     Parameters
     ----------
-    records : intake records by item id.
+    items : record and notes by item id, as a package has them.
     events : the ledger's entries about these items, in order.
 
     >>> case_graph({}, [])["@graph"]
     []
     """
+    records = {id: item["record"]["value"] | item.get("notes", {}).get("value", {}) for id, item in items.items()}
     actors = sorted({event["actor"] for event in events})
     tools = sorted({record["tool"] for record in records.values() if record["tool"]})
     graph = [_file(id, record) for id, record in records.items()]
@@ -56,22 +57,64 @@ def _file(id: str, record: Mapping[str, Any]) -> dict[str, Any]:
     return {
         "@id": _id("File", id),
         "@type": "uco-observable:File",
-        "uco-core:tag": [record["kind"]],
+        "uco-core:tag": [record["kind"], *(tag for tag in record.get("tags", ()) if tag != record["kind"])],
+        **({"uco-core:description": record["description"]} if record.get("description") else {}),
         "uco-core:hasFacet": [
             {
                 "@id": _id("FileFacet", id),
                 "@type": "uco-observable:FileFacet",
-                "uco-observable:fileName": id,
+                "uco-observable:fileName": record.get("filename") or id,
                 "uco-observable:filePath": f"data/objects/{id}",
                 "uco-observable:sizeInBytes": {"@type": "xsd:integer", "@value": str(record["size"])},
             },
             {
                 "@id": _id("ContentDataFacet", id),
                 "@type": "uco-observable:ContentDataFacet",
+                "uco-observable:mimeType": record.get("media_type", "application/octet-stream"),
                 "uco-observable:hash": hashes,
             },
+            *_picture_facets(id, record.get("metadata", {})),
         ],
     }
+
+
+def _picture_facets(id: str, metadata: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Return what a picture's header says, EXIF as one dictionary of text."""
+    facets: list[dict[str, Any]] = []
+    if "width" in metadata:
+        facets.append(
+            {
+                "@id": _id("RasterPictureFacet", id),
+                "@type": "uco-observable:RasterPictureFacet",
+                "uco-observable:pictureType": metadata["format"],
+                "uco-observable:pictureWidth": {"@type": "xsd:integer", "@value": str(metadata["width"])},
+                "uco-observable:pictureHeight": {"@type": "xsd:integer", "@value": str(metadata["height"])},
+            }
+        )
+    told = {f"{part}.{name}": value for part in ("exif", "gps") for name, value in metadata.get(part, {}).items()}
+    if told:
+        entries = [
+            {
+                "@id": _id("ControlledDictionaryEntry", f"{id} {name}"),
+                "@type": "uco-types:ControlledDictionaryEntry",
+                "uco-types:key": name,
+                "uco-types:value": str(value),
+            }
+            for name, value in told.items()
+        ]
+        dictionary = {
+            "@id": _id("ControlledDictionary", id),
+            "@type": "uco-types:ControlledDictionary",
+            "uco-types:entry": entries,
+        }
+        facets.append(
+            {
+                "@id": _id("EXIFFacet", id),
+                "@type": "uco-observable:EXIFFacet",
+                "uco-observable:exifData": [dictionary],
+            }
+        )
+    return facets
 
 
 def _provenance(id: str, record: Mapping[str, Any]) -> dict[str, Any]:

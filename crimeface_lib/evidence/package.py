@@ -1,4 +1,4 @@
-"""A folder of evidence that proves itself: a BagIt bag with its part of the ledger inside.
+"""A folder, or a zip, of evidence that proves itself: a BagIt bag with its part of the ledger inside.
 
 The payload's manifest is hashed into the event that records the export, the event is in the ledger, and the ledger's
 root is in a checkpoint that travels another way. So not one byte of the payload can change unseen, even if all
@@ -8,16 +8,18 @@ manifests are made anew. ``evidence.verify`` checks it and shares no code with t
 
     bagit.txt  manifest-sha256.txt  manifest-sha512.txt  tagmanifest-sha256.txt  tagmanifest-sha512.txt
     data/objects/<item>         contents
-    data/items.json             intake records, with the salts that open the ledger's commitments
+    data/items.json             records and notes, with the salts that open the ledger's commitments
     data/custody.jsonl          the ledger's lines about these items
     data/case-uco.jsonld        the same for other tools
     ledger/disclosure.jsonl     the line that records this export
     ledger/checkpoint.json      the ledger when it was made
+    ledger/public_key.pem       the key that signed it
     ledger/proofs.json          each line is in that ledger; that ledger continues from each earlier checkpoint
 
 References
 ----------
 RFC 8493 (BagIt 1.0). ``bag-info.txt`` is optional there and left out: nothing would vouch for it.
+A zip holds the same files in order, stored, with fixed dates: the same package has the same bytes.
 """
 
 from __future__ import annotations
@@ -27,9 +29,13 @@ import json
 import os
 import shutil
 import tempfile
-from collections.abc import Callable, Iterable, Sequence
+import zipfile
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
+
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from crimeface_lib.core.clock import Clock
 from crimeface_lib.core.errors import InputError
@@ -38,61 +44,64 @@ from crimeface_lib.core.hashing import canonical_json
 from crimeface_lib.evidence.caseuco import case_graph
 from crimeface_lib.storage import Ledger, Vault
 
+_MOST_FILES, _LARGEST_ZIP = 65_000, 0xFFFF_0000  # without the ZIP64 extension
+
 
 def write_package(
     out: Path,
     *,
-    rows: Sequence[dict[str, Any]],
+    items: Mapping[str, Mapping[str, Any]],
     vault: Vault,
     ledger: Ledger,
     proven_sizes: Iterable[int],
     clock: Clock,
     log: Callable[[str], int],
 ) -> Path:
-    """Write the package to the new folder ``out``; it appears whole or not at all.
+    """Write the package to the new folder or zip ``out``; it appears whole or not at all.
 
     Parameters
     ----------
-    rows : the store's records of the items.
+    items : record and notes of each item by its id, with their salts.
     proven_sizes : sizes of earlier checkpoints from which to prove continuity.
     log : writes the export's event, given the SHA-256 of the payload's manifest, and returns its index.
     """
-    if out.exists():
-        raise InputError(f"{out.name} exists already; give a folder that does not")
+    if os.path.lexists(out):
+        raise InputError(f"{out.name} exists already; give one that does not")
     out.parent.mkdir(parents=True, exist_ok=True)
     staging = Path(tempfile.mkdtemp(dir=out.parent, prefix=f".{out.name}.", suffix=".tmp"))
     try:
-        lines = _write_payload(staging / "data", rows=rows, vault=vault, ledger=ledger)
+        lines = _write_payload(staging / "data", items=items, vault=vault, ledger=ledger)
         _write(staging / "bagit.txt", b"BagIt-Version: 1.0\nTag-File-Character-Encoding: UTF-8\n")
         _write_manifests(staging, "manifest", (staging / "data").rglob("*"))
         lines.append(log(hashlib.sha256((staging / "manifest-sha256.txt").read_bytes()).hexdigest()))
         _write_seal(staging / "ledger", ledger=ledger, lines=lines, proven_sizes=proven_sizes, clock=clock)
         tags = [path for path in staging.rglob("*") if not path.is_relative_to(staging / "data")]
         _write_manifests(staging, "tagmanifest", tags)
-        for folder in [staging, *(path for path in staging.rglob("*") if path.is_dir())]:
-            sync_directory(folder)
-        os.replace(staging, out)
-    except BaseException:
-        shutil.rmtree(staging)
-        raise
+        if out.suffix.lower() == ".zip":
+            os.replace(_zip(staging), out)
+        else:
+            for folder in [staging, *(path for path in staging.rglob("*") if path.is_dir())]:
+                sync_directory(folder)
+            os.replace(staging, out)
+    finally:
+        shutil.rmtree(staging, ignore_errors=True)
     sync_directory(out.parent)
     return out
 
 
-def _write_payload(data: Path, *, rows: Sequence[dict[str, Any]], vault: Vault, ledger: Ledger) -> list[int]:
+def _write_payload(data: Path, *, items: Mapping[str, Mapping[str, Any]], vault: Vault, ledger: Ledger) -> list[int]:
     """Write what the manifest covers; return the indices of the ledger's lines that are in it."""
-    ids = {row["item"] for row in rows}
     (data / "objects").mkdir(parents=True)
-    for row in rows:
-        vault.open_to(row["record"]["sha256"], data / "objects" / row["item"])
-    records = {row["item"]: {"record": row["record"], "salt": row["salt"]} for row in rows}
-    _write(data / "items.json", canonical_json(records) + b"\n")
-    events = [event for event in ledger.entries() if ids.intersection(event["items"])]
+    for id, item in items.items():
+        vault.open_to(item["record"]["value"]["sha256"], data / "objects" / id)
+    _write(data / "items.json", canonical_json(items) + b"\n")
+    events = [event for event in ledger.entries() if set(items).intersection(event["items"])]
     chosen = {event["index"] for event in events}
     lines = [line for index, line in enumerate(ledger.lines()) if index in chosen]
     _write(data / "custody.jsonl", b"".join(line + b"\n" for line in lines))
-    graph = case_graph({id: entry["record"] for id, entry in records.items()}, events)
-    _write(data / "case-uco.jsonld", json.dumps(graph, indent=1, ensure_ascii=False).encode() + b"\n")
+    _write(
+        data / "case-uco.jsonld", json.dumps(case_graph(items, events), indent=1, ensure_ascii=False).encode() + b"\n"
+    )
     return sorted(chosen)
 
 
@@ -104,6 +113,8 @@ def _write_seal(folder: Path, *, ledger: Ledger, lines: list[int], proven_sizes:
     line = next(line for index, line in enumerate(ledger.lines()) if index == lines[-1])
     _write(folder / "disclosure.jsonl", line + b"\n")
     _write(folder / "checkpoint.json", canonical_json(checkpoint.to_dict()) + b"\n")
+    public = Ed25519PublicKey.from_public_bytes(bytes.fromhex(checkpoint.key))
+    _write(folder / "public_key.pem", public.public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo))
     proofs = {
         "inclusion": {str(index): _hex(ledger.inclusion_proof(index, size)) for index in lines},
         "consistency": {
@@ -120,6 +131,24 @@ def _write_manifests(bag: Path, name: str, paths: Iterable[Path]) -> None:
     for algorithm in ("sha256", "sha512"):
         text = "".join(f"{_digest(bag / file, algorithm)}  {file}\n" for file in names)
         _write(bag / f"{name}-{algorithm}.txt", text.encode())
+
+
+def _zip(staging: Path) -> Path:
+    """Write all files below ``staging`` into one zip beside them and return it."""
+    files = sorted(path for path in staging.rglob("*") if path.is_file())
+    if len(files) > _MOST_FILES or sum(path.stat().st_size + 1024 for path in files) > _LARGEST_ZIP:
+        raise InputError("got more than a plain zip can hold (4 GiB or 65,000 files); export to a folder instead")
+    packed = staging / "package.zip"
+    with open(packed, "wb") as file:
+        with zipfile.ZipFile(file, "w", allowZip64=False) as archive:
+            for path in files:
+                entry = zipfile.ZipInfo(path.relative_to(staging).as_posix())  # ZipInfo's own date is 1980
+                entry.external_attr, entry.create_system, entry.file_size = 0o100600 << 16, 3, path.stat().st_size
+                with open(path, "rb") as source, archive.open(entry, "w") as target:
+                    shutil.copyfileobj(source, target, 1 << 20)
+        file.flush()
+        os.fsync(file.fileno())
+    return packed
 
 
 def _digest(path: Path, algorithm: str) -> str:

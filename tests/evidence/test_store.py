@@ -14,7 +14,7 @@ import pandas as pd
 import pytest
 
 from crimeface_lib.core.errors import InputError, IntegrityError, NotFoundError, RefusedError
-from crimeface_lib.evidence import EvidenceItem, EvidenceStore
+from crimeface_lib.evidence import EvidenceItem, EvidenceStore, Process
 from crimeface_lib.storage import KeyRing, TinyDocuments, Vault
 
 ADA = {"actor": "ada", "purpose": "research"}
@@ -38,14 +38,14 @@ def test_an_original_is_stored_once_by_its_content(store: EvidenceStore, tmp_pat
     assert add(store, name="other", case="C-7") == item
     other_case = add(store, case="C-8")
     assert other_case.id != item.id
-    assert len(list((tmp_path / "evidence").rglob("*.enc"))) == 1
-    assert [i.id for i in store.list()] == [item.id, other_case.id]
-    assert list(store.list(case="C-7")) == [item] == list(store.list(case="C-7", kind="photo"))
-    assert len(store.list(kind="mesh")) == 0
-    assert store.item(item.id) == item
-    frame = store.list().to_frame()
+    assert len(list((tmp_path / "evidence").rglob("*.enc"))) == 3  # one content, two records
+    assert [i.id for i in store.list(**ADA)] == [item.id, other_case.id]
+    assert list(store.list(**ADA, case="C-7")) == [item] == list(store.list(**ADA, case="C-7", kind="photo"))
+    assert len(store.list(**ADA, kind="mesh")) == 0
+    assert store.item(item.id, **ADA) == item
+    frame = store.list(**ADA).to_frame()
     assert list(frame.case) == ["C-7", "C-8"]
-    assert "AB/1" in store.list()._repr_html_()
+    assert "AB/1" in store.list(**ADA)._repr_html_()
     with pytest.raises(RefusedError, match="items don't change"):
         add(store, kind="map", case="C-7")
 
@@ -64,37 +64,71 @@ def test_a_derivative_names_its_parents(store: EvidenceStore) -> None:
     assert mesh.parents == (photo.id,)
     assert both.parents == (photo.id, second.id)
     assert events(store) == ["collection", "collection", "derivation", "combination"]
-    assert len(store.list()) == 4
+    assert len(store.list(**ADA)) == 4
+    assert events(store)[-1] == "consultation"
 
 
-def test_each_use_writes_exactly_one_event(store: EvidenceStore, tmp_path: Path) -> None:
-    item = add(store)
-    uses: list[tuple[str, Callable[[], object]]] = [
-        ("collection", lambda: add(store, b"second")),
-        ("collection", lambda: add(store)),
-        ("derivation", lambda: add(store, b"mesh", parents=[item.id])),
-        ("consultation", lambda: store.get(item.id, **ADA)),
-        ("disclosure", lambda: store.disclose(item.id, **ADA, recipient="the court")),
-        ("disclosure", lambda: store.export(tmp_path / "bag", **ADA)),
-        ("hold", lambda: store.hold(item.id, **ADA)),
-        ("refusal", lambda: pytest.raises(RefusedError, store.delete, item.id, **BEN)),  # noqa: RUF061
-        ("refusal", lambda: pytest.raises(RefusedError, store.release, item.id, actor=" ADA ", purpose="x")),  # noqa: RUF061
-        ("release", lambda: store.release(item.id, **BEN)),
-        ("erasure", lambda: store.delete(item.id, **ADA)),
+def test_each_public_method_that_touches_personal_data_writes_exactly_one_event(
+    store: EvidenceStore, tmp_path: Path
+) -> None:
+    """E3, over all public methods: a new one has to be put into one of the two tables."""
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "folder" / "a").write_bytes(b"in a folder")
+    item = add(store, name="canary-name", description="canary-words", tags=["canary-tag"])
+    both = Process("join", "1", lambda contents: b"".join(contents))
+    uses: list[tuple[str, str, Callable[[], object]]] = [
+        ("add", "collection", lambda: add(store, b"second")),
+        ("add", "collection", lambda: add(store)),
+        ("add", "derivation", lambda: add(store, b"mesh", parents=[item.id])),
+        ("add_files", "collection", lambda: store.add_files([tmp_path / "folder"], **ADA, kind="file")),
+        ("derive", "derivation", lambda: store.derive([item.id], process=both, **ADA, kind="copy", case="other")),
+        ("derive", "combination", lambda: store.derive([item.id] * 2, process=both, **ADA, kind="twice")),
+        ("amend", "alteration", lambda: store.amend(item.id, **ADA, tags=["canary-tag", "seen"])),
+        ("get", "consultation", lambda: store.get(item.id, **ADA)),
+        ("item", "consultation", lambda: store.item(item.id, **ADA)),
+        ("list", "consultation", lambda: store.list(**ADA)),
+        ("list", "consultation", lambda: store.list(**ADA, text="nowhere")),
+        ("lineage", "consultation", lambda: store.lineage(item.id, **ADA)),
+        ("copy_to", "consultation", lambda: store.copy_to(item.id, tmp_path / "copy", **ADA)),
+        ("copy_to", "disclosure", lambda: store.copy_to(item.id, tmp_path / "other", **ADA, recipient="the court")),
+        ("disclose", "disclosure", lambda: store.disclose(item.id, **ADA, recipient="the court")),
+        ("export", "disclosure", lambda: store.export(tmp_path / "bag", **ADA)),
+        ("hold", "hold", lambda: store.hold(item.id, **ADA)),
+        ("delete", "refusal", lambda: refused(lambda: store.delete(item.id, **BEN))),
+        ("release", "refusal", lambda: refused(lambda: store.release(item.id, actor=" ADA ", purpose="x"))),
+        ("release", "release", lambda: store.release(item.id, **BEN)),
     ]
-    for expected, use in uses:
+    blind: dict[str, Callable[[], object]] = {
+        "custody": lambda: store.custody().to_dict(),
+        "holders": lambda: store.holders(item.id),
+        "checkpoint": lambda: store.checkpoint(),
+        "verify": lambda: store.verify(),
+        "open": lambda: None,
+    }
+    for name, expected, use in uses:
         before = len(store.custody())
         use()
-        assert events(store)[before:] == [expected]
+        assert events(store)[before:] == [expected], name
+    for name, look in blind.items():
+        before = len(store.custody())
+        seen = repr(look())
+        assert len(store.custody()) == before, name
+        for secret in ("canary", item.sha256, "a photo"):
+            assert secret not in seen, name
+    before = len(store.custody())
+    store.delete(item.id, **ADA)
+    assert events(store)[before:] == ["erasure"]
+    public = {name for name in dir(EvidenceStore) if not name.startswith("_")}
+    assert public == {name for name, *_ in uses} | set(blind)
     for event in store.custody().events:
         assert event["actor"]
         assert event["purpose"]
         assert event["at"].endswith("Z")
-    before = len(store.custody())
-    store.list()
-    store.checkpoint()
-    store.verify()
-    assert len(store.custody()) == before
+
+
+def refused(call: Callable[[], object]) -> None:
+    with pytest.raises(RefusedError):
+        call()
 
 
 def test_custody_is_a_table_in_order(store: EvidenceStore) -> None:
@@ -119,6 +153,13 @@ def test_who_and_why_are_asked_for(store: EvidenceStore, tmp_path: Path, missing
         lambda: store.get(item.id, **said),
         lambda: store.disclose(item.id, **said, recipient="x"),
         lambda: store.hold(item.id, **said),
+        lambda: store.item(item.id, **said),
+        lambda: store.list(**said),
+        lambda: store.lineage(item.id, **said),
+        lambda: store.amend(item.id, **said, description="x"),
+        lambda: store.derive([item.id], process=Process("x", "1", lambda c: c[0]), **said, kind="x"),
+        lambda: store.add_files([tmp_path], **said, kind="x"),
+        lambda: store.copy_to(item.id, tmp_path / "copy", **said),
         lambda: store.release(item.id, **said),
         lambda: store.delete(item.id, **said),
         lambda: store.export(tmp_path / "bag", **said),
@@ -147,19 +188,28 @@ def test_a_hold_wins_and_another_person_releases_it(store: EvidenceStore) -> Non
 
 def test_an_erasure_leaves_nothing_of_what_was_erased(store: EvidenceStore, tmp_path: Path) -> None:
     content = b"a canary that sings of nobody"
-    item = add(store, content, name="AB/1-canary", case="OP-CANARY")
+    item = add(store, content, name="AB/1-canary", case="OP-CANARY", description="a canary, yellow", tags=["songbird"])
     kept = add(store, b"kept")
     held = store.checkpoint()
-    with pytest.raises(InputError, match="repeats what is to be erased"):
-        store.delete(item.id, actor="ada", purpose="erase ab/1-CANARY")
+    for words in ("erase ab/1-CANARY", "the Songbird is not needed", "op-canary ended", f"drop {item.sha256[:12]}"):
+        with pytest.raises(InputError, match="repeats what is to be erased"):
+            store.delete(item.id, actor="ada", purpose=words)
     store.delete(item.id, actor="ada", purpose="retention ended")
     on_disk = b"".join(
         path.name.encode() + path.read_bytes() for path in (tmp_path / "evidence").rglob("*") if path.is_file()
     )
-    for trace in (content, b"AB/1-canary", b"OP-CANARY", item.sha256.encode(), item.sha512.encode()):
+    for trace in (
+        content,
+        b"AB/1-canary",
+        b"OP-CANARY",
+        b"yellow",
+        b"songbird",
+        item.sha256.encode(),
+        item.sha512.encode(),
+    ):
         assert trace not in on_disk
     assert item.id.encode() in on_disk  # the tombstone
-    for call in (lambda: store.get(item.id, **ADA), lambda: store.item(item.id)):
+    for call in (lambda: store.get(item.id, **ADA), lambda: store.item(item.id, **ADA)):
         with pytest.raises(NotFoundError, match="was erased"):
             call()
     assert events(store, item.id) == ["collection", "erasure"]
@@ -191,16 +241,24 @@ def test_verify_compares_records_contents_and_ledger(store: EvidenceStore, tmp_p
     path = tmp_path / "evidence" / "records.json"
     sound = path.read_bytes()
     assert store.verify(held).items == 2
+    documents = TinyDocuments.open(path)
 
-    path.write_bytes(sound.replace(b"AB/1", b"AB/2"))
-    with pytest.raises(IntegrityError, match=f"the record of item {item.id} is not the one that entry 0"):
+    mine, other = documents.find("item")
+    documents.update("item", 1, {"record": other["record"]})
+    with pytest.raises(IntegrityError, match=f"the record of item {item.id} is not the one"):
         store.verify()
     path.write_bytes(sound)
-    documents = TinyDocuments.open(path)
+    store.amend(item.id, **ADA, description="a new description")
+    documents.update("item", 1, {"notes": mine["notes"]})  # a rollback to what was said before
+    with pytest.raises(IntegrityError, match=f"the notes of item {item.id} is not the one"):
+        store.verify()
+    path.write_bytes(sound)
+    store.amend(item.id, **ADA, description="")
+    sound = path.read_bytes()
     documents.delete("item", 2)
     with pytest.raises(IntegrityError, match=f"the record of item {gone.id} is gone"):
         store.verify()
-    documents.insert("item", {"item": "x", "state": "live", "record": {"sha256": item.sha256}, "salt": ""})
+    documents.insert("item", {"item": "x", "state": "live", "record": other["record"]})
     with pytest.raises(IntegrityError, match="never came in"):
         store.verify()
     path.write_bytes(sound)
@@ -212,7 +270,8 @@ def test_verify_compares_records_contents_and_ledger(store: EvidenceStore, tmp_p
 
 def test_verify_reads_the_contents_through(store: EvidenceStore, tmp_path: Path) -> None:
     item = add(store)
-    [encrypted] = (tmp_path / "evidence").rglob("*.enc")
+    vault = Vault.open(tmp_path / "evidence" / "vault", keys=KeyRing.open(tmp_path / "keys.json"))
+    encrypted = vault._object_path(vault._name(item.sha256))
     encrypted.chmod(0o600)
     encrypted.write_bytes(encrypted.read_bytes()[:-1] + b"\0")
     assert store.verify(contents=False).items == 1
@@ -220,13 +279,13 @@ def test_verify_reads_the_contents_through(store: EvidenceStore, tmp_path: Path)
         store.verify()
     with pytest.raises(IntegrityError, match="not what was stored"):
         store.get(item.id, **ADA)
-    Vault.open(tmp_path / "evidence" / "vault", keys=KeyRing.open(tmp_path / "keys.json")).shred(item.sha256)
+    vault.shred(item.sha256)
     with pytest.raises(IntegrityError, match="gone without an erasure"):
         store.verify(contents=False)
 
 
 def test_a_failed_intake_leaves_nothing(store: EvidenceStore, monkeypatch: pytest.MonkeyPatch) -> None:
-    with pytest.raises(FileNotFoundError):
+    with pytest.raises(InputError, match="can't be read"):
         store.add(Path("nowhere"), **ADA, kind="photo")
 
     def full(*args: object, **kwargs: object) -> None:
@@ -242,7 +301,7 @@ def test_a_failed_intake_leaves_nothing(store: EvidenceStore, monkeypatch: pytes
 
 
 DIE_AT_EACH_BOUNDARY = """
-import os, sys
+import os, shutil, sys
 from pathlib import Path
 from crimeface_lib.evidence import EvidenceStore
 from crimeface_lib.storage import KeyRing
@@ -250,43 +309,47 @@ from crimeface_lib.storage import KeyRing
 folder, verb = Path(sys.argv[1]), sys.argv[2]
 keys = KeyRing.open(folder / "keys.json")
 ada = {"actor": "ada", "purpose": "x"}
-open_store = lambda: EvidenceStore.open(folder / "evidence", keys=keys)
+os.fsync = lambda handle: None  # a process dies here, not the machine: what was written is there
+first = EvidenceStore.open(folder / "first", keys=keys)
+item = first.add(b"old", **ada, kind="photo", description="one")
+before = len(first.custody())
 
 def die_at(nth):
-    store, left, fsync = open_store(), [nth], os.fsync
+    store, left = EvidenceStore.open(folder / "store", keys=keys), [nth]
     def count(handle):
         left[0] -= 1
         if not left[0]:
             os._exit(9)
-        fsync(handle)
     os.fsync = count
     if verb == "add":
-        store.add(b"new", **ada, kind="photo")
+        store.add(b"new", **ada, kind="photo", description="new")
+    elif verb == "amend":
+        store.amend(item.id, **ada, description="other")
     else:
-        store.delete(store.list()[0].id, **ada)
+        store.delete(item.id, **ada)
     os._exit(0)
 
 nth, died = 1, True
 while died:
-    store = open_store()
-    for item in store.list():
-        store.delete(item.id, **ada)
-    store.add(b"old", **ada, kind="photo")
-    before = len(store.custody())
+    shutil.rmtree(folder / "store", ignore_errors=True)
+    shutil.copytree(folder / "first", folder / "store")
     if not (child := os.fork()):
         die_at(nth)
     died = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 9
-    store = open_store()
+    store = EvidenceStore.open(folder / "store", keys=keys)
     report = store.verify()
     state = report.items, [event["event"] for event in store.custody().events[before:]]
-    assert state in [(1, []), (2, ["collection"]) if verb == "add" else (0, ["erasure"])], (nth, state)
+    after = {"add": (2, ["collection"]), "amend": (1, ["alteration"]), "delete": (0, ["erasure"])}[verb]
+    assert state in [(1, []), after], (nth, state)
+    if verb == "amend":
+        assert store.item(item.id, **ada).description == ("other" if state == after else "one"), nth
     assert report.unrecorded == 0, nth
     nth += died
 print(nth - 1)
 """
 
 
-@pytest.mark.parametrize("verb", ["add", "delete"])
+@pytest.mark.parametrize("verb", ["add", "amend", "delete"])
 def test_after_death_at_any_boundary_the_store_is_before_or_after(tmp_path: Path, verb: str) -> None:
     command = [sys.executable, "-c", DIE_AT_EACH_BOUNDARY, str(tmp_path), verb]
     deaths = subprocess.run(command, check=True, capture_output=True, text=True).stdout
@@ -314,7 +377,7 @@ def test_concurrent_processes_lose_nothing(store: EvidenceStore, tmp_path: Path)
     assert [process.wait(timeout=60) for process in running] == [0, 0, 0]
     report = store.verify(store.checkpoint())
     assert (report.items, report.erased, report.events, report.unrecorded) == (12, 12, 60, 0)
-    for item in store.list():
+    for item in store.list(**ADA):
         assert hashlib.sha256(store.get(item.id, **ADA)).hexdigest() == item.sha256
 
 
