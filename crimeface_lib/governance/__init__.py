@@ -11,6 +11,7 @@ from crimeface_lib.governance.audit import AuditEvent, AuditEvents, AuditLog
 from crimeface_lib.governance.bias import BiasReport, audit_bias
 from crimeface_lib.governance.bias_register import BiasRegister, BiasTable, DifferentialAlert, StoredBiasReport
 from crimeface_lib.governance.changes import Change, ChangeList, ChangeRegister
+from crimeface_lib.governance.datasheet import Datasheet
 from crimeface_lib.governance.dpia import Dpia, ModelRef, Risk, Scope, template, template_text
 from crimeface_lib.governance.dpia_record import (
     Approval,
@@ -21,6 +22,7 @@ from crimeface_lib.governance.dpia_record import (
     DpiaVersion,
     NotApprovedError,
 )
+from crimeface_lib.governance.mlbom import build_mlbom, mlbom_json
 from crimeface_lib.governance.modelcard import LICENCES, ModelCard, ModelRegistry
 from crimeface_lib.governance.policy import Permit, PolicyGate, Use
 from crimeface_lib.governance.register import DpiaRegister
@@ -29,6 +31,7 @@ from crimeface_lib.governance.review import Decided, Review, ReviewBook, ReviewL
 from crimeface_lib.governance.thresholds import ApprovedThreshold, PolicyFile
 
 __all__ = [
+    "Datasheet",
     "LICENCES",
     "PERMITTED",
     "Action",
@@ -74,7 +77,9 @@ __all__ = [
     "Use",
     "User",
     "audit_bias",
+    "build_mlbom",
     "may",
+    "mlbom_json",
     "template",
     "template_text",
 ]

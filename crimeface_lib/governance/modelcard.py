@@ -1,19 +1,24 @@
-"""Model cards: no model without one, none without a licence we know.
+"""Model cards: no model without one, none without a licence we know or without a sheet for its data.
 
-The cards of the models that come with crimeface are YAML files in ``governance/cards``.
+The cards of the models that come with crimeface are YAML files in ``governance/cards``. Figures that this project
+measured stand in no card: they are read from the result files (``governance.results``), so they can't go stale.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from functools import cache
 from importlib.resources import files
+from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from crimeface_lib.core.errors import InputError, IntegrityError, RefusedError
+from crimeface_lib.governance.datasheet import Datasheet, bundled_datasheets
 from crimeface_lib.governance.dpia import Identifier, Text
+from crimeface_lib.governance.results import Measurement, bundled_results
 from crimeface_lib.governance.show import labelled, record_html
 
 #: Licences whose terms we have read: SPDX names, or our own word where SPDX has none.
@@ -23,7 +28,13 @@ LICENCES: Mapping[str, str] = {
     "Apache-2.0": "use and redistribution with notice; patent grant",
     "CC0-1.0": "public domain dedication",
     "LicenseRef-300W-research-only": "non-commercial research only: the training data (300-W) exclude commercial use",
+    "LicenseRef-BFM-research-only": "non-commercial research only, under the agreement you signed with its owner",
+    "LicenseRef-FLAME-research-only": "non-commercial research only, under the agreement you made with its owner",
+    "LicenseRef-Surrey-research-only": "non-commercial research only, under the terms you accepted from its owner",
 }
+
+#: Which backends a gated use may run on.
+BACKENDS: Mapping[str, str] = {"face_search": "embedders", "place_prediction": "place_models"}
 
 
 class _Part(BaseModel):
@@ -38,11 +49,23 @@ class Licences(_Part):
 
 
 class Figure(_Part):
-    """A measured figure and how it was measured."""
+    """A figure that somebody else published, and how it was measured."""
 
     figure: Text
     protocol: Text
     by: Text
+
+
+class Fairness(_Part):
+    """Who may be treated worse by the model, how, and what is done about it."""
+
+    group_at_risk: Text
+    benefits: Text
+    harms: Text
+    mitigation: Text
+
+    def __str__(self) -> str:
+        return f"{self.group_at_risk}: {self.harms} {self.mitigation}"
 
 
 class ModelCard(_Part):
@@ -53,7 +76,9 @@ class ModelCard(_Part):
     name, version : what a DPIA's scope and a run name.
     backend : the entry point that runs it, ``embedders:dlib``.
     weights_sha256 : file name → SHA-256; empty for a model without weights.
-    evaluation : figures with protocol and who measured; empty means "not evaluated here".
+    evaluation : figures published by others; what this project measured is in ``measured``.
+    fairness : who may be treated worse, and what is done about it.
+    datasheets : the data that it was trained or measured on, each with a sheet.
     """
 
     name: Identifier
@@ -67,6 +92,8 @@ class ModelCard(_Part):
     out_of_scope: Annotated[tuple[Text, ...], Field(min_length=1)]
     training_data: Text
     evaluation: tuple[Figure, ...] = ()
+    fairness: Annotated[tuple[Fairness, ...], Field(min_length=1)]
+    datasheets: Annotated[tuple[Identifier, ...], Field(min_length=1)]
     caveats: Annotated[tuple[Text, ...], Field(min_length=1)]
 
     @classmethod
@@ -89,6 +116,11 @@ class ModelCard(_Part):
         return tuple(licence for licence in given if licence not in LICENCES and licence != "none")
 
     @property
+    def measured(self) -> tuple[Measurement, ...]:
+        """What this project measured of the model, from the result files."""
+        return tuple(result for result in bundled_results() if result.model == self.name)
+
+    @property
     def research_only(self) -> bool:
         """The weights exclude commercial use; every report that used them says so."""
         return self.licence.weights.endswith("research-only")
@@ -100,12 +132,20 @@ class ModelCard(_Part):
     def to_html(self) -> str:
         """Return the card as a table."""
         terms = {f"Licence of the {part}": f"{name} ({LICENCES.get(name, 'no terms')})" for part, name in self.licence}
-        figures = [f"{f.figure} — {f.protocol} ({f.by})" for f in self.evaluation] or ["Not evaluated here."]
+        here = [result.in_words() for result in self.measured] or ["Not evaluated here."]
+        others = [f"{f.figure} — {f.protocol} ({f.by})" for f in self.evaluation]
         hashes = [f"{file}: {digest}" for file, digest in self.weights_sha256.items()] or "no weights"
         parts = {
             "Model": {"Kind": self.kind, "Backend": self.backend, "Source": self.source, **terms, "Weights": hashes},
             "Use": labelled({"intended_use": self.intended_use, "out_of_scope": self.out_of_scope}),
-            "Evidence": {"Training data": self.training_data, "Evaluation": figures, "Caveats": self.caveats},
+            "Evidence": {
+                "Training data": self.training_data,
+                "Datasheets": self.datasheets,
+                "Measured here": here,
+                "Published by others": others,
+                "Fairness": self.fairness,
+                "Caveats": self.caveats,
+            },
         }
         note = f"Weights: {LICENCES[self.licence.weights]}." if self.research_only else ""
         return record_html(f"{self.name} {self.version}", parts, note=note)
@@ -114,15 +154,24 @@ class ModelCard(_Part):
         return self.to_html()
 
 
+@cache
+def _bundled_cards() -> tuple[ModelCard, ...]:
+    folder = files("crimeface_lib.governance") / "cards"
+    texts = [entry.read_text(encoding="utf-8") for entry in folder.iterdir() if entry.name.endswith(".yaml")]
+    return tuple(sorted((ModelCard.from_yaml(text) for text in texts), key=lambda card: card.name))
+
+
 class ModelRegistry:
-    """The models that may be loaded: those with a card and known licences.
+    """The models that may be loaded: those with a card, known licences, and a sheet for their data.
 
     >>> registry = ModelRegistry.bundled()
     >>> registry.require("dlib-resnet").licence.weights
     'CC0-1.0'
     """
 
-    def __init__(self, cards: tuple[ModelCard, ...] = ()) -> None:
+    def __init__(self, cards: tuple[ModelCard, ...] = (), datasheets: tuple[Datasheet, ...] | None = None) -> None:
+        sheets = bundled_datasheets() if datasheets is None else datasheets
+        self.datasheets: dict[str, Datasheet] = {sheet.name: sheet for sheet in sheets}
         self._cards: dict[str, ModelCard] = {}
         for card in cards:
             self.register(card)
@@ -130,9 +179,30 @@ class ModelRegistry:
     @classmethod
     def bundled(cls) -> ModelRegistry:
         """Return a registry of the cards that come with crimeface."""
-        folder = files("crimeface_lib.governance") / "cards"
-        texts = [entry.read_text(encoding="utf-8") for entry in folder.iterdir() if entry.name.endswith(".yaml")]
-        return cls(tuple(sorted((ModelCard.from_yaml(text) for text in texts), key=lambda card: card.name)))
+        return cls(_bundled_cards())
+
+    @classmethod
+    def open(cls, folder: str | Path) -> ModelRegistry:
+        """Return the bundled registry with the cards and datasheets (``*.yaml``) that lie in ``folder``, if any.
+
+        Raises
+        ------
+        InputError : a file that is neither. RefusedError : as for ``register``.
+        """
+        registry, own = cls.bundled(), []
+        for path in sorted(Path(folder).glob("*.yaml")):
+            text = path.read_text(encoding="utf-8")
+            try:
+                if "backend:" in text:
+                    own.append(ModelCard.from_yaml(text))
+                else:
+                    sheet = Datasheet.from_yaml(text)
+                    registry.datasheets[sheet.name] = sheet
+            except InputError as error:
+                raise InputError(f"{path.name}: {error}") from error
+        for card in own:
+            registry.register(card)
+        return registry
 
     def __iter__(self) -> Iterator[ModelCard]:
         return iter(self._cards.values())
@@ -142,13 +212,17 @@ class ModelRegistry:
 
         Raises
         ------
-        RefusedError : a licence we don't know.
+        RefusedError : a licence we don't know, or data without a sheet.
         InputError : another card has the name.
         """
         if card.unknown_licences:
             raise RefusedError(
                 f"{card.name}: licence {', '.join(card.unknown_licences)} is not known; known: {', '.join(LICENCES)}; "
                 "find out the terms before loading it"
+            )
+        if unknown := [name for name in card.datasheets if name not in self.datasheets]:
+            raise RefusedError(
+                f"{card.name}: no sheet for {', '.join(unknown)}; known: {', '.join(self.datasheets)}; write one"
             )
         if self._cards.get(card.name, card) != card:
             raise InputError(f"{card.name} has another card already; give the other version another name")

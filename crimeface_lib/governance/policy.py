@@ -16,6 +16,7 @@ from crimeface_lib.core.results import Result
 from crimeface_lib.governance.audit import AuditLog, check_id
 from crimeface_lib.governance.dpia import Kind
 from crimeface_lib.governance.dpia_record import Approval, NotApprovedError
+from crimeface_lib.governance.modelcard import BACKENDS, ModelRegistry
 from crimeface_lib.governance.register import DpiaRegister
 from crimeface_lib.governance.thresholds import ApprovedThreshold, PolicyFile
 
@@ -74,10 +75,20 @@ class PolicyGate:
     ----------
     register : the DPIAs, and with them the accounts.
     policy : the policy file, with the thresholds that were changed.
+    models : the models with a card; the bundled ones by default. A use of any other is refused.
     """
 
-    def __init__(self, register: DpiaRegister, *, policy: PolicyFile, audit: AuditLog, clock: Clock) -> None:
+    def __init__(
+        self,
+        register: DpiaRegister,
+        *,
+        policy: PolicyFile,
+        audit: AuditLog,
+        clock: Clock,
+        models: ModelRegistry | None = None,
+    ) -> None:
         self._register, self._policy, self._audit, self._clock = register, policy, audit, clock
+        self._models = models or ModelRegistry.bundled()
 
     def check(self, use: Use) -> Permit:
         """Return a permit for ``use``.
@@ -146,6 +157,7 @@ class PolicyGate:
         if differing := _differences(approval, use, changed):
             message = f"DPIA {dpia} does not cover this run: {'; '.join(differing.values())}"
             raise NotApprovedError(message, reason="differs:" + "+".join(differing))
+        self._models.require(f"{BACKENDS[use.kind]}:{use.model}", version=use.model_version)
         return approval
 
     def _record(self, event: str, use: Use, **facts: str | int | None) -> None:

@@ -18,16 +18,17 @@ import numpy as np
 
 from crimeface_lib.core.clock import to_iso, utc_now
 from crimeface_lib.core.device import resolve_device
-from crimeface_lib.core.errors import ConfigError, InputError, NotFoundError, RefusedError
+from crimeface_lib.core.errors import ConfigError, InputError, IntegrityError, NotFoundError, RefusedError
 from crimeface_lib.core.files import write_atomic
 from crimeface_lib.core.hashing import content_hash, sha256_file
 from crimeface_lib.core.random import make_rng
 from crimeface_lib.core.results import to_plain
 from crimeface_lib.core.settings import Settings, load_settings
-from crimeface_lib.governance import ModelRegistry
 from crimeface_lib.workflow.config import RunConfig, input_fields
+from crimeface_lib.workflow.gated import run_under_permit
+from crimeface_lib.workflow.identity import identify
 from crimeface_lib.workflow.origin import code_version, login_name
-from crimeface_lib.workflow.shown import SavedFigure, SavedTable
+from crimeface_lib.workflow.shown import NotShown, SavedFigure, SavedTable
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -56,7 +57,8 @@ class Run:
         Parameters
         ----------
         role : what it is to this run: "photo", "probe", "crime".
-        evidence : False for public data, a file or a folder of CSVs, that need a hash but no custody.
+        evidence : False for what needs a hash but no custody: public data, a file or a folder of CSVs; and a probe,
+            of which ``search`` takes a copy once there is a candidate.
         """
         if path.is_dir() and not evidence:
             digests = {p.relative_to(path).as_posix(): sha256_file(p) for p in sorted(path.rglob("*.csv"))}
@@ -66,12 +68,18 @@ class Run:
             raise InputError(f"{role}: got {path}, expected a file that exists")
         entry = {"role": role, "sha256": sha256_file(path), "bytes": path.stat().st_size, "type": path.suffix.lower()}
         if evidence:
-            item = self.store.evidence.add(
-                path, actor=self.actor, purpose=self.cfg.purpose, kind="photo", case=self.cfg.case
-            )
-            entry["evidence"] = item.id
+            entry["evidence"] = self._keep(path, sha256=str(entry["sha256"]))
         self._add("inputs", **entry)
         return path
+
+    def _keep(self, path: Path, *, sha256: str) -> str:
+        """Take a photo into the evidence store and return its id there."""
+        item = self.store.evidence.add(
+            path.resolve(), actor=self.actor, purpose=self.cfg.purpose, kind="photo", case=self.cfg.case
+        )
+        if item.sha256 != sha256:
+            raise IntegrityError("an input changed while it was used; run again")
+        return item.id
 
     def used(self, *names: str) -> None:
         """Note models that numbers of this run depend on, by the name of their card.
@@ -80,9 +88,8 @@ class Run:
         ------
         RefusedError : a model without a card, or with a licence nobody has looked at.
         """
-        registry = ModelRegistry.bundled()
         for name in names:
-            card = registry.require(name)
+            card = self.store.models.require(name)
             self._add(
                 "models", model=card.name, version=card.version, source=card.source,
                 licence=card.licence.code if card.licence.weights == "none" else card.licence.weights,
@@ -91,6 +98,7 @@ class Run:
 
     def permit(self, kind: str, *, dataset: str, model: str, version: str) -> Any:
         """Return the permit for a gated use, or raise RefusedError: there is no way on without it."""
+        identify(self.store, self.actor, environ=os.environ)
         permit = self.store.permit(kind, self.cfg, dataset=dataset, model=model, version=version)
         self._add("permits", **to_plain(permit))
         return permit
@@ -125,9 +133,47 @@ class Run:
             )
         return self.permit("place_prediction", dataset=dataset, model=model, version=MODEL_VERSION)
 
+    def use(self, permit: Any, function: Any, *arguments: Any, **options: Any) -> Any:
+        """Return ``function(*arguments, **options)``, a search or a prediction, if ``permit`` still holds.
+
+        Start and end of the use are in the audit log, with reference data, inputs and reviewers.
+        """
+        inputs = [entry["sha256"] for entry in self.record["inputs"]]
+        reviewers = getattr(self.cfg, "reviewers", ())
+        return run_under_permit(self.store, permit, function, *arguments, inputs=inputs, reviewers=reviewers, **options)
+
+    def search(self, probe: Any, *, permit: Any) -> Any:
+        """Return the candidates for a probe in this run's watchlist, at the approved threshold.
+
+        Candidates go to two reviewers, and the probe into the evidence store; a probe without a candidate is not kept.
+        """
+        cfg: Any = self.cfg
+        watchlist = self.store.open_watchlist(cfg.watchlist)
+        found = self.use(permit, watchlist.search, probe, threshold=permit.threshold, **cfg.search.model_dump())
+        self.save("list", found)
+        if not found.candidates:
+            self.found("No entry reaches the approved threshold; of the probe nothing was kept.")
+            return found
+        for entry in self.record["inputs"]:
+            if entry["role"] == "probe":
+                entry["evidence"] = self._keep(cfg.probe, sha256=entry["sha256"])
+        digest = content_hash(self.record["results"]["list"]).removeprefix("sha256:")
+        review = self.store.reviews.ask(
+            run=self.id, list_sha256=digest, candidates=[c.record for c in found.candidates],
+            by=self.store.people.get(self.actor), reviewers=cfg.reviewers,
+        )  # fmt: skip
+        self._add("reviews", review=review.id, notebook=cfg.notebook, list_sha256=digest)
+        return found
+
     # -- outputs -------------------------------------------------------------------------------------------
-    def figure(self, figure: Any, name: str, *, caption: str) -> SavedFigure:
-        """Save a matplotlib figure as ``figures/<notebook>_<name>.png`` and return what the notebook shows."""
+    def figure(self, figure: Any, name: str, *, caption: str) -> SavedFigure | NotShown:
+        """Save a matplotlib figure as ``figures/<notebook>_<name>.png`` and return what the notebook shows.
+
+        None instead of a figure says that there is none in this run: no candidate, no picture.
+        """
+        if figure is None:
+            self._add("not_shown", name=name, caption=caption)
+            return NotShown(caption)
         buffer = BytesIO()
         figure.savefig(buffer, format="png", dpi=150, bbox_inches="tight")
         path = f"figures/{self.cfg.notebook}_{name}.png"
@@ -177,12 +223,15 @@ class Run:
         """Take over inputs, models and permits of other notebooks of this run: their numbers are shown here."""
         for notebook in notebooks:
             step = self.step(notebook)
-            for kind in ("inputs", "models", "permits"):
+            for kind in ("inputs", "models", "permits", "reviews"):
                 for entry in step[kind]:
                     self._add(kind, **entry)
 
-    def figure_of(self, notebook: str, name: str) -> SavedFigure:
+    def figure_of(self, notebook: str, name: str) -> SavedFigure | NotShown:
         """Return a figure of another notebook of this run, to show it again."""
+        for item in self.step(notebook)["not_shown"]:
+            if item["name"] == name:
+                return NotShown(item["caption"])
         for item in self.step(notebook)["figures"]:
             if item["name"] == name:
                 png = (self.folder / item["path"]).read_bytes()
@@ -251,6 +300,8 @@ def open_run(cfg: RunConfig, *, settings: Settings | None = None) -> Run:
         raise ConfigError(f"run: got {folder}, expected the folder of a run; leave it empty to start a new one")
     store = CaseStore.of(cfg, settings=settings)
     actor = cfg.actor or login_name(os.environ)
+    if actor != login_name(os.environ):
+        identify(store, actor, environ=os.environ)
     cfg = cfg.model_copy(update={"actor": actor})
     device = resolve_device(cfg.device if cfg.device != "auto" else settings.device)
     parameters = to_plain(cfg.model_dump(mode="json", exclude={"run", "store"}))
@@ -272,7 +323,7 @@ def open_run(cfg: RunConfig, *, settings: Settings | None = None) -> Run:
         "cannot_say": [],
         "results": {},
         "shown": 0,
-        **{kind: [] for kind in ("inputs", "models", "permits", "figures", "files")},
+        **{kind: [] for kind in ("inputs", "models", "permits", "reviews", "figures", "not_shown", "files")},
     }
     store.audit.record(
         "step.started", actor=actor, at=started, run=folder.name, step=cfg.notebook, config=record["config_hash"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,8 +13,10 @@ from crimeface_lib.core.settings import Settings, load_settings
 from crimeface_lib.evidence import EvidenceStore
 from crimeface_lib.governance import (
     AuditLog,
+    BiasRegister,
     ChangeRegister,
     DpiaRegister,
+    ModelRegistry,
     People,
     Permit,
     PolicyFile,
@@ -21,7 +24,8 @@ from crimeface_lib.governance import (
     ReviewBook,
     Use,
 )
-from crimeface_lib.storage import KeyRing, Ledger, TinyDocuments
+from crimeface_lib.storage import KeyRing, Ledger
+from crimeface_lib.workflow import backing
 from crimeface_lib.workflow.config import RunConfig
 
 
@@ -38,8 +42,11 @@ class CaseStore:
     policy: PolicyFile
     gate: PolicyGate
     reviews: ReviewBook
+    models: ModelRegistry
+    bias: BiasRegister
     evidence: EvidenceStore
     clock: Clock
+    settings: Settings
 
     @classmethod
     def open(cls, folder: str | Path, *, settings: Settings | None = None, clock: Clock = utc_now) -> CaseStore:
@@ -47,17 +54,24 @@ class CaseStore:
         settings = settings or load_settings()
         folder = Path(folder)
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-        passphrase = settings.passphrase.get_secret_value() if settings.passphrase else None
-        keys = KeyRing.open(folder / "keys.json", passphrase=passphrase)
-        documents = TinyDocuments.open(folder / "governance.json")
+        keys = KeyRing.open(folder / "keys.json", unlock=backing.unlock_by(settings))
+        documents = backing.open_records(folder / "governance.json", part="governance", keys=keys, settings=settings)
         audit = AuditLog(Ledger.open(folder / "audit.ledger", signing_key=keys.signing_key))
-        people = People.open(documents, audit=audit, clock=clock, key=keys.derive("access-token"))
+        people = People.open(documents, audit=audit, clock=clock, key=keys.derive("access-token", rotates=True))
         dpias = DpiaRegister.open(documents, audit=audit, clock=clock, people=people)
         policy = PolicyFile.open(folder / "policy.json", changes=dpias.changes, audit=audit, clock=clock)
-        gate = PolicyGate(dpias, policy=policy, audit=audit, clock=clock)
-        reviews = ReviewBook.open(documents, audit=audit, clock=clock, people=people, key=keys.derive("review"))
-        evidence = EvidenceStore.open(folder / "evidence", keys=keys, clock=clock)
-        return cls(folder, keys, audit, people, dpias, dpias.changes, policy, gate, reviews, evidence, clock)
+        models = ModelRegistry.open(folder / "models")
+        gate = PolicyGate(dpias, policy=policy, audit=audit, clock=clock, models=models)
+        bias = BiasRegister.open(documents, audit=audit, clock=clock, dpias=dpias)
+        review_key = backing.content_key(folder, "reviews", keys=keys)
+        reviews = ReviewBook.open(documents, audit=audit, clock=clock, people=people, key=review_key)
+        vault = folder / "evidence"
+        items = backing.open_records(vault / "records.json", part="evidence", keys=keys, settings=settings)
+        evidence = EvidenceStore.open(vault, keys=keys, clock=clock, documents=items)
+        return cls(
+            folder, keys, audit, people, dpias, dpias.changes, policy, gate, reviews, models, bias, evidence, clock,
+            settings,
+        )  # fmt: skip
 
     @classmethod
     def of(cls, cfg: RunConfig, *, settings: Settings) -> CaseStore:
@@ -88,4 +102,15 @@ class CaseStore:
             raise NotFoundError(
                 f"no watchlist {name!r} in the store; there are: {have}; see crimeface watchlist --help"
             )
-        return Watchlist.open(path, key=self.keys.derive(f"watchlist:{name}"))
+        first = self.keys.derive(f"watchlist:{name}") if (path / "entries.json").exists() else None  # before rotations
+        key = backing.content_key(self.folder, f"watchlists/{name}", keys=self.keys, first=first)
+        records = backing.open_records(
+            path / "entries.json", part=f"watchlist.{name}", keys=self.keys, settings=self.settings
+        )
+        return Watchlist.open(path, key=key, clock=self.clock, documents=records)
+
+    def rotate_keys(self, *, actor: str, progress: Callable[[int, int], object] | None = None) -> int:
+        """Rotate the keys, or finish a rotation that was interrupted; return how many keys were rewrapped."""
+        count = backing.rotate_keys(self.folder, keys=self.keys, progress=progress)
+        self.audit.record("key_rotation", actor=actor, at=self.clock(), key=self.keys.active, rewrapped=count)
+        return count
