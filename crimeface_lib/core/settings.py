@@ -32,6 +32,9 @@ class Settings(BaseSettings):
     home: Path | None = Field(default=None, description="stores and keys; <project_root>/.crimeface by default")
     device: str = Field(default="auto", description="auto, cpu, cuda or cuda:<index>")
     passphrase: SecretStr | None = Field(default=None, description="opens the key file, where it has one")
+    master_key: SecretStr | None = Field(default=None, description="opens the key file instead: 32 bytes in base64")
+    key_command: str | None = Field(default=None, description="opens it instead: a program that asks an HSM or KMS")
+    documents: SecretStr | None = Field(default=None, description="database for records; JSON files by default")
     chromium: Path | None = Field(default=None, description="browser for PDF; found on PATH by default")
 
     @property

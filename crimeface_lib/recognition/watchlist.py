@@ -29,7 +29,7 @@ from crimeface_lib.recognition.calibrate import Calibration, load_calibration
 from crimeface_lib.recognition.candidates import Candidate, CandidateList, caveats
 from crimeface_lib.recognition.compare import score_pairs
 from crimeface_lib.recognition.embed import Embeddings
-from crimeface_lib.storage import TinyDocuments
+from crimeface_lib.storage import DocumentStore, TinyDocuments
 
 _TABLE = "entries"
 _DOMAIN = b"crimeface watchlist v1|"
@@ -73,17 +73,20 @@ class Watchlist:
     1,000, 0.4 s for 5,000) and rewritten for each enrolment (enrolling 5,000 at once takes 12 s).
     """
 
-    def __init__(self, store: TinyDocuments, *, key: bytes, clock: Clock) -> None:
+    def __init__(self, store: DocumentStore, *, key: bytes, clock: Clock) -> None:
         self._store, self._box, self._clock = store, AESGCM(key), clock
 
     @classmethod
-    def open(cls, store: str | Path, *, key: bytes, clock: Clock = utc_now) -> Watchlist:
+    def open(
+        cls, store: str | Path, *, key: bytes, clock: Clock = utc_now, documents: DocumentStore | None = None
+    ) -> Watchlist:
         """Open the watchlist in the folder ``store``, made with the first entry; expired entries are purged.
 
         Parameters
         ----------
         key : 32 bytes, from ``storage.KeyRing.derive``.
         clock : tells when entries are added and expire.
+        documents : where the sealed records lie; a JSON file in the folder by default.
 
         Raises
         ------
@@ -91,7 +94,7 @@ class Watchlist:
         """
         if len(key) != 32:
             raise InputError(f"key: got {len(key)} bytes, expected 32; derive one with storage.KeyRing.derive")
-        found = cls(TinyDocuments.open(Path(store) / "entries.json"), key=key, clock=clock)
+        found = cls(documents or TinyDocuments.open(Path(store) / "entries.json"), key=key, clock=clock)
         found.purge()
         return found
 

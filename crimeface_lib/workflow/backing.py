@@ -1,0 +1,73 @@
+"""What a store stands on, as this machine's settings say: what opens its keys, and where its records lie.
+
+Records lie in JSON files inside the store's folder, or in the database that ``CRIMEFACE_DOCUMENTS`` names; there each
+store has spaces of its own, told apart by its keys. Ledgers, encrypted contents and keys are always in the folder.
+"""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Callable
+from pathlib import Path
+
+from crimeface_lib.core.errors import ConfigError
+from crimeface_lib.core.settings import Settings
+from crimeface_lib.storage import DocumentStore, KeyRing, TinyDocuments, Vault, open_documents
+from crimeface_lib.storage.unlock import Command, MasterKey, Passphrase, Unlock
+
+_CONTENT_KEY = "content.key"
+
+
+def unlock_by(settings: Settings) -> Unlock | None:
+    """Return what opens the key file; None where nothing but its permissions guards it.
+
+    Raises
+    ------
+    ConfigError : the settings name more than one way.
+    """
+    ways: list[Unlock] = []
+    if settings.passphrase is not None:
+        ways.append(Passphrase(settings.passphrase.get_secret_value()))
+    if settings.master_key is not None:
+        ways.append(MasterKey(settings.master_key.get_secret_value()))
+    if settings.key_command is not None:
+        ways.append(Command(tuple(shlex.split(settings.key_command))))
+    if len(ways) > 1:
+        raise ConfigError(
+            "got more than one of CRIMEFACE_PASSPHRASE, CRIMEFACE_MASTER_KEY and CRIMEFACE_KEY_COMMAND; set the one "
+            "that sealed the key file"
+        )
+    return ways[0] if ways else None
+
+
+def open_records(path: Path, *, part: str, keys: KeyRing, settings: Settings) -> DocumentStore:
+    """Open the records of a ``part`` of a store: the JSON file ``path``, or the database that the settings name."""
+    if settings.documents is None:
+        return TinyDocuments.open(path)
+    store = keys.derive("document space").hex()[:16]
+    return open_documents(settings.documents.get_secret_value(), space=f"{store}.{part}")
+
+
+def content_key(folder: Path, name: str, *, keys: KeyRing, first: bytes | None = None) -> bytes:
+    """Return the key that seals the part ``name`` of the store in ``folder``; made at random, or ``first``.
+
+    It is kept wrapped in the part's folder, so that ``rotate_keys`` finds it.
+    """
+    path = folder / name / _CONTENT_KEY
+    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    return keys.data_key(path, context=name.encode(), first=first)
+
+
+def rotate_keys(folder: Path, *, keys: KeyRing, progress: Callable[[int, int], object] | None = None) -> int:
+    """Give the store in ``folder`` a new key-encryption key, rewrap all that the older one wrapped, and forget it.
+
+    Contents stay as they are, and open all the while. Where a rotation was interrupted, it is finished. Returns the
+    number of keys that were rewrapped. The key that signs and the names of files don't change.
+    """
+    if not keys.retiring:
+        keys.rotate()
+    count = Vault.open(folder / "evidence" / "vault", keys=keys).rewrap(progress=progress)
+    for path in sorted(folder.rglob(_CONTENT_KEY)):
+        count += keys.rewrap_file(path, context=path.parent.relative_to(folder).as_posix().encode())
+    keys.retire()
+    return count
