@@ -14,7 +14,7 @@ import numpy as np
 from crimeface_lib.core.arrays import check_image
 from crimeface_lib.core.errors import InputError
 from crimeface_lib.core.results import Result
-from crimeface_lib.faces import choose_face, detect_faces, find_landmarks, load_image, photo_metadata
+from crimeface_lib.faces import Face, choose_face, detect_faces, find_landmarks, load_image, photo_metadata
 from crimeface_lib.reconstruction.camera import Camera
 from crimeface_lib.reconstruction.fit import Fit, fit_landmarks
 from crimeface_lib.reconstruction.mesh import Mesh, png_bytes
@@ -220,6 +220,7 @@ class Observation:
     """A photo, the landmarks of the face used as the fit takes them, and which face of how many that is."""
 
     photo: np.ndarray
+    face: Face
     view: View
     sentence: str
 
@@ -232,7 +233,7 @@ def observe(image: Any, *, which: str | int, detector: str, landmarker: str) -> 
     sd = np.hypot(landmarks.sd, _MODEL_SD * landmarks.interocular)
     # landmarks count from the centre of the first pixel, cameras from its corner
     view = View(landmarks.points + 0.5, photo.shape[:2], sd, focal_prior)
-    return Observation(photo, view, f"{choice.sentence} {lens}")
+    return Observation(photo, choice.face, view, f"{choice.sentence} {lens}")
 
 
 def assemble(
