@@ -47,6 +47,8 @@ class Cover:
     started : when the run began.
     validation_id : the method validation this run stands on; without one the page says
         "not validated for casework".
+    draft : why the page must not be passed on yet; a banner says it.
+    decisions : of the reviewers, for the sign-off: one mapping each with by, decision, reason and at.
     """
 
     asked: str | Sequence[str]
@@ -58,6 +60,8 @@ class Cover:
     reason: str = ""
     started: datetime | str | None = None
     validation_id: str | None = None
+    draft: str = ""
+    decisions: Sequence[Mapping[str, str]] = ()
 
     def __post_init__(self) -> None:
         if self.status not in STATUSES:
@@ -103,6 +107,8 @@ def publish_notebook(
         run_id=cover.run_id if cover else "",
         started=format_started(cover.started) if cover else "",
         validation_id=cover.validation_id if cover else None,
+        draft=cover.draft if cover else "",
+        decisions=list(cover.decisions) if cover else [],
         status="failed" if ready.error and status == "done" else status,
         reason=cover.reason if cover else "",
         error=ready.error,
@@ -128,6 +134,7 @@ def environment() -> jinja2.Environment:
     )
     env.tests["digest"] = lambda text: re.fullmatch(r"(sha(256|512):)?[0-9a-f]{32,128}", text) is not None
     env.filters["words"] = _words
+    env.filters["day"] = format_started
     env.filters["columns"] = lambda rows: list(dict.fromkeys(key for row in rows for key in row))
     return env
 

@@ -6,11 +6,14 @@ comes first: a photo that is none is bad input, whatever a policy would say to i
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 from crimeface_lib.core.errors import CrimefaceError, InputError
 from crimeface_lib.core.settings import Settings, load_settings
 from crimeface_lib.workflow.config import CrimeOverviewConfig, RecogniseConfig, ReconstructConfig, RunConfig
+from crimeface_lib.workflow.identity import TOKEN, identify
+from crimeface_lib.workflow.origin import login_name
 from crimeface_lib.workflow.store import CaseStore
 
 
@@ -31,6 +34,21 @@ def check_inputs(steps: tuple[RunConfig, ...]) -> None:
             seen.add(cfg.probe)
         elif isinstance(cfg, CrimeOverviewConfig):
             _check_crime(cfg.crime, layout=cfg.read_events.layout)
+
+
+def sign_in(cfg: RunConfig, *, settings: Settings | None = None) -> None:
+    """Show that whoever runs this may act as ``cfg.actor``, and hand that on to the kernels to be started.
+
+    They inherit ``CRIMEFACE_TOKEN`` from this process: a token for the account, good for this run.
+
+    Raises
+    ------
+    RefusedError : the account is another's and there is neither password nor token.
+    """
+    if cfg.actor in ("", login_name(os.environ)):
+        return
+    store = CaseStore.of(cfg, settings=settings or load_settings())
+    os.environ[TOKEN] = store.people.issue_token(identify(store, cfg.actor, environ=os.environ))
 
 
 def check_policy(steps: tuple[RunConfig, ...], *, settings: Settings | None = None) -> None:

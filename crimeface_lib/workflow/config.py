@@ -80,6 +80,7 @@ class RecogniseConfig(RunConfig):
     dpia: int | None = Field(
         None, description="number of the DPIA to rely on; the one that covers this use where empty"
     )
+    reviewers: tuple[str, ...] = Field((), description="accounts asked to review; whoever may decide where empty")
     embed: EmbedSection = EmbedSection()
     search: SearchSection = SearchSection()
 

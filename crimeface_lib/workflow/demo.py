@@ -7,6 +7,7 @@ own folder, so nothing approved here approves anything elsewhere.
 
 from __future__ import annotations
 
+import os
 from datetime import date, timedelta
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ from crimeface_lib.core.clock import utc_now
 from crimeface_lib.core.random import make_rng
 from crimeface_lib.core.settings import Settings, load_settings
 from crimeface_lib.governance import Dpia, User, template
+from crimeface_lib.workflow.identity import TOKEN
 from crimeface_lib.workflow.store import CaseStore
 
 WATCHLIST, CRIMES, PURPOSE = "sample-watchlist", "synthetic-crimes", "demonstration"
@@ -25,12 +27,14 @@ _SEED = 20260101
 _ENTRIES = 500
 _MONTHS = 36
 
-#: Three people for three duties: one writes, one advises, one approves; the first account keeps the others.
+#: One writes, one advises, one approves, two review; the first account keeps the others.
 _PEOPLE = (
     User("demo-admin", frozenset({"admin"})),
     User("demo-researcher", frozenset({"researcher"})),
     User("demo-dpo", frozenset({"approver"})),
     User("demo-approver", frozenset({"approver"})),
+    User("demo-reviewer-1", frozenset({"reviewer"})),
+    User("demo-reviewer-2", frozenset({"reviewer"})),
 )
 
 
@@ -40,6 +44,8 @@ def prepare_demo(*, settings: Settings | None = None) -> tuple[dict[str, Any], l
     folder = settings.stores / "demo"
     store = CaseStore.open(folder / "store", settings=settings)
     told = [*_inputs(folder / "inputs"), *_people(store), *_approvals(store), *_watchlist(store, folder / "inputs")]
+    # whoever runs a demonstration may act as its researcher: the token is for this process and its kernels
+    os.environ[TOKEN] = store.people.issue_token(store.people.get("demo-researcher"))
     overrides = {
         "title": "Demonstration case",
         "photo": folder / "inputs" / "photo.png",
@@ -80,6 +86,8 @@ def _people(store: CaseStore) -> list[str]:
     for user in _PEOPLE:
         if user.id not in known:
             store.people.add(user, by=None if user.id == "demo-admin" else _PEOPLE[0])
+    if not store.policy.path.exists():  # a store from before there was one
+        store.policy.restore(by=_PEOPLE[0])
     return ["accounts   " + ", ".join(f"{u.id} ({', '.join(sorted(u.roles))})" for u in _PEOPLE[1:])]
 
 
@@ -87,7 +95,7 @@ def _approvals(store: CaseStore) -> list[str]:
     """Draft, submit, advise on and approve one DPIA for each gated use, unless one stands."""
     from crimeface_lib.recognition import load_embedder
 
-    _, author, dpo, approver = _PEOPLE
+    author, dpo, approver = _PEOPLE[1:4]
     embedder = load_embedder("dlib", device="cpu")
     wanted = (
         _dpia("face_search", WATCHLIST, [(embedder.name, embedder.version)]),

@@ -16,7 +16,7 @@ from crimeface_lib.core.clock import to_iso, utc_now
 from crimeface_lib.core.errors import ConfigError, CrimefaceError, InputError, RefusedError
 from crimeface_lib.core.files import write_atomic
 from crimeface_lib.core.settings import Settings, load_settings
-from crimeface_lib.workflow.checks import check_inputs, check_policy
+from crimeface_lib.workflow.checks import check_inputs, check_policy, sign_in
 from crimeface_lib.workflow.config import CaseReportConfig, RunConfig, config_path, input_fields, load_config, merge
 from crimeface_lib.workflow.execute import WORKERS, Progress, run_notebook, stop_kernels
 from crimeface_lib.workflow.origin import login_name
@@ -82,6 +82,7 @@ def run_job(
 
     try:
         check_inputs(job.steps)
+        sign_in(job.cfg, settings=settings)
         check_policy(job.steps, settings=settings)
         left_out = () if all(getattr(step, "predict", True) for step in job.steps) else ("forecast",)
         for stage in job.stages:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import getpass
+import os
 import platform
 import subprocess
+import sys
 from collections.abc import Mapping
 from importlib.metadata import version
 from pathlib import Path
@@ -15,8 +16,21 @@ _VERSIONS = ("crimeface-lib", "numpy", "scipy", "pandas", "torch", "dlib-bin", "
 
 
 def login_name(environ: Mapping[str, str]) -> str:
-    """Return who is logged in: JupyterHub's word where there is a Hub, else the operating system's."""
-    return environ.get("JUPYTERHUB_USER") or getpass.getuser()
+    """Return who seems to be logged in: the Hub's user where there is one, else the operating system's.
+
+    The system is asked for the process's user; ``USER`` and ``LOGNAME`` are variables that anyone can set. A name, and
+    no proof: ``identity.identify`` has the Hub confirm it.
+    """
+    if named := environ.get("JUPYTERHUB_USER"):
+        return named
+    if sys.platform == "win32":  # no user ids there
+        return os.getlogin()
+    import pwd
+
+    try:
+        return pwd.getpwuid(os.getuid()).pw_name
+    except KeyError:  # a container's user without a name
+        return f"uid-{os.getuid()}"
 
 
 def code_version(root: Path) -> dict[str, Any]:

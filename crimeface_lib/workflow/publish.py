@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 from typing import Any, Protocol
@@ -18,6 +19,12 @@ from crimeface_lib.workflow.config import CONFIGS, RunConfig, input_fields
 from crimeface_lib.workflow.origin import code_version
 from crimeface_lib.workflow.seal import CHECKPOINT, list_outputs, sign_manifest, write_manifest
 from crimeface_lib.workflow.store import CaseStore
+
+_DRAFT = (
+    "It is for the two people who decide on its candidate list, each for themselves, and not to be passed on. "
+    "They decide with: crimeface review decide {review}. Then crimeface review issue {run} writes the report with "
+    "both decisions."
+)
 
 
 class Opened(Protocol):
@@ -70,7 +77,7 @@ def publish(run: Opened, *, status: str = "done", reason: str = "", settings: Se
         ],
         "headline": " ".join(steps.get(cfg.notebook, {}).get("found", [])),
         "notes": notes,
-        **{kind: _all(steps, kind) for kind in ("inputs", "models", "permits")},
+        **{kind: _all(steps, kind) for kind in ("inputs", "models", "permits", "reviews")},
         "outputs": [_titled(item) for item in list_outputs(folder) if item["path"] != CRATE],
     }
     crate = write_crate(folder, manifest, list(steps.values()))
@@ -123,6 +130,8 @@ def _publish_page(run: Opened, name: str, step: dict[str, Any] | None, *, status
         validation_id=run.cfg.method_validation,
     )
     parents = provenance(step) if step else None
+    if step and step["reviews"]:
+        cover = replace(cover, draft=_DRAFT.format(run=run.folder.name, review=step["reviews"][0]["review"]))
     return publish_notebook(_executed(run.folder, name), run.folder / f"{name}.html", cover=cover, provenance=parents)
 
 

@@ -26,6 +26,16 @@ class SavedFigure:
 
 
 @dataclass(frozen=True, slots=True)
+class NotShown:
+    """Where a figure would stand that this run has not."""
+
+    caption: str
+
+    def _repr_html_(self) -> str:
+        return f'<p class="cf-note">Not shown, as there was no candidate: {escape(self.caption)}</p>'
+
+
+@dataclass(frozen=True, slots=True)
 class SavedTable:
     """A table with its caption; ``rows`` is what another notebook of the run can show again."""
 
@@ -37,4 +47,6 @@ class SavedTable:
 
         from crimeface_lib.reporting import html_table
 
+        if not self.rows:
+            return f'<p class="cf-note">{escape(self.caption)} None.</p>'
         return html_table(pd.DataFrame(self.rows), caption=self.caption)
