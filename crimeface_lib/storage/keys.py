@@ -128,6 +128,12 @@ class KeyRing:
         return self.signing_key.public_key().public_bytes_raw().hex()
 
     @property
+    def sealed_by(self) -> str:
+        """What opens the file: passphrase, key, command, or nothing but its permissions."""
+        seal = self._content.seal
+        return "nothing but the permissions of the file" if seal is None else str(seal["kind"])
+
+    @property
     def active(self) -> str:
         """The id of the key that wraps."""
         self._refresh()

@@ -41,9 +41,19 @@ def unlock_by(settings: Settings) -> Unlock | None:
 
 
 def open_records(path: Path, *, part: str, keys: KeyRing, settings: Settings) -> DocumentStore:
-    """Open the records of a ``part`` of a store: the JSON file ``path``, or the database that the settings name."""
+    """Open the records of a ``part`` of a store: the JSON file ``path``, or the database that the settings name.
+
+    Raises
+    ------
+    ConfigError : the settings name a database, and the records are in the file.
+    """
     if settings.documents is None:
         return TinyDocuments.open(path)
+    if path.exists():
+        raise ConfigError(
+            f"the {part} records of this store lie in {path.name}, and CRIMEFACE_DOCUMENTS names a database; unset it, "
+            "or name another store"
+        )
     store = keys.derive("document space").hex()[:16]
     return open_documents(settings.documents.get_secret_value(), space=f"{store}.{part}")
 

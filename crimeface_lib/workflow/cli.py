@@ -13,6 +13,7 @@ from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeEl
 
 from crimeface_lib.core.errors import CrimefaceError, InputError
 from crimeface_lib.workflow.cli_governance import dpia, people, watchlist
+from crimeface_lib.workflow.cli_keys import keys
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -32,6 +33,7 @@ Parameters = Annotated[
 app.add_typer(people, name="people")
 app.add_typer(dpia, name="dpia")
 app.add_typer(watchlist, name="watchlist")
+app.add_typer(keys, name="keys")
 
 
 @app.command()

@@ -112,5 +112,5 @@ class CaseStore:
     def rotate_keys(self, *, actor: str, progress: Callable[[int, int], object] | None = None) -> int:
         """Rotate the keys, or finish a rotation that was interrupted; return how many keys were rewrapped."""
         count = backing.rotate_keys(self.folder, keys=self.keys, progress=progress)
-        self.audit.record("key_rotation", actor=actor, at=self.clock(), key=self.keys.active, rewrapped=count)
+        self.audit.record("keys.rotated", actor=actor, at=self.clock(), active=self.keys.active, rewrapped=count)
         return count
