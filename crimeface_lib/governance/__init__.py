@@ -12,6 +12,7 @@ from crimeface_lib.governance.bias import BiasReport, audit_bias
 from crimeface_lib.governance.bias_register import BiasRegister, BiasTable, DifferentialAlert, StoredBiasReport
 from crimeface_lib.governance.changes import Change, ChangeList, ChangeRegister
 from crimeface_lib.governance.datasheet import Datasheet
+from crimeface_lib.governance.disposal import Disposal, Disposer, Hold
 from crimeface_lib.governance.dpia import Dpia, ModelRef, Risk, Scope, template, template_text
 from crimeface_lib.governance.dpia_record import (
     Approval,
@@ -48,6 +49,9 @@ __all__ = [
     "ChangeRegister",
     "Decided",
     "DifferentialAlert",
+    "Disposal",
+    "Disposer",
+    "Hold",
     "Dpia",
     "DpiaDiff",
     "DpiaList",

@@ -1,11 +1,17 @@
-"""What is due for deletion, as a dry run: a schedule by category, and legal holds that win over it."""
+"""What is due for deletion, and why, as a dry run: periods by category and case, and legal holds that win over them.
+
+Nothing is deleted here: see ``governance.disposal``.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING, Literal, TypeAlias
+from typing import TYPE_CHECKING, Annotated, Literal, TypeAlias
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from crimeface_lib.core.errors import InputError
 from crimeface_lib.core.results import Result
@@ -16,24 +22,40 @@ if TYPE_CHECKING:
 Fate: TypeAlias = Literal["delete", "held", "keep"]
 
 
+#: Category → period; None is "until somebody decides otherwise".
+Periods: TypeAlias = Mapping[str, timedelta | None]
+#: What a schedule may not be longer than: a typing error in days is not a policy.
+_LONGEST = 36_525
+
+
 @dataclass(frozen=True, slots=True)
 class Item(Result):
-    """Something kept: its id, its category, since when, and the references of legal holds on it."""
+    """Something kept: its id, its category, since when, and the references of legal holds on it.
+
+    Parameters
+    ----------
+    case : reference of the case, whose own period comes before the category's.
+    expires : an end of its own, such as a watchlist entry's; the sooner of it and the schedule's counts.
+    """
 
     id: str
     category: str
     since: datetime
     holds: tuple[str, ...] = ()
+    case: str | None = None
+    expires: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Due(Result):
-    """What becomes of one item: its period ends at ``expires``; a hold keeps it beyond that."""
+    """What becomes of one item, and why: its period ends at ``expires`` (None: never), a hold keeps it beyond that."""
 
     id: str
     category: str
-    expires: datetime
+    case: str | None
+    expires: datetime | None
     fate: Fate
+    why: str
     holds: tuple[str, ...]
 
 
@@ -50,10 +72,12 @@ class RetentionPlan(Result):
         return tuple(item.id for item in self.items if item.fate == "delete")
 
     def to_frame(self) -> pd.DataFrame:
-        """Return one row an item: id, category, expires, fate, holds."""
+        """Return one row an item: id, category, case, expires, fate, why, holds; what goes first."""
         import pandas as pd
 
-        rows = [{**item.to_dict(), "expires": item.expires, "holds": ", ".join(item.holds)} for item in self.items]
+        order = {"delete": 0, "held": 1, "keep": 2}
+        shown = sorted(self.items, key=lambda item: order[item.fate])
+        rows = [{**item.to_dict(), "expires": item.expires, "holds": ", ".join(item.holds)} for item in shown]
         return pd.DataFrame(rows, columns=list(Due.__dataclass_fields__))
 
 
@@ -63,7 +87,10 @@ class RetentionSchedule(Result):
 
     Parameters
     ----------
-    periods : category → period. The law and your policy set them; there are no defaults.
+    periods : category → period, None for "until somebody decides". The law and your policy set them; there are no
+        defaults, and an item of a category that isn't named stops the plan.
+    cases : case → periods of its own, which come before those of its category.
+    on_open : apply the schedule whenever a run opens the store; without it somebody has to apply it.
 
     Raises
     ------
@@ -76,12 +103,32 @@ class RetentionSchedule(Result):
     ('p1',)
     """
 
-    periods: Mapping[str, timedelta]
+    periods: Periods
+    cases: Mapping[str, Periods] = field(default_factory=dict)
+    on_open: bool = False
 
     def __post_init__(self) -> None:
-        wrong = [category for category, period in self.periods.items() if period <= timedelta(0)]
-        if wrong:
-            raise InputError(f"retention periods must be positive, got otherwise for {', '.join(wrong)}")
+        for periods in (self.periods, *self.cases.values()):
+            wrong = [name for name, period in periods.items() if period is not None and period <= timedelta(0)]
+            if wrong:
+                raise InputError(f"retention periods must be positive, got otherwise for {', '.join(wrong)}")
+
+    @classmethod
+    def from_yaml(cls, text: str) -> RetentionSchedule:
+        """Return the schedule written in ``text``: days by category, or ``undecided``.
+
+        Raises
+        ------
+        InputError : not such a file.
+
+        >>> RetentionSchedule.from_yaml("periods: {evidence.photo: 365, run.report: undecided}").periods["run.report"]
+        """
+        try:
+            file = _File.model_validate(yaml.safe_load(text))
+        except (ValidationError, yaml.YAMLError) as error:
+            raise InputError(f"not a retention schedule: {error}; expected periods: {{category: days}}") from error
+        cases = {case: _periods(periods) for case, periods in file.cases.items()}
+        return cls(_periods(file.periods), cases, file.on_open)
 
     def due(self, items: Iterable[Item], at: datetime) -> RetentionPlan:
         """Return what would go at ``at``: all whose period has ended and that no legal hold keeps.
@@ -93,11 +140,42 @@ class RetentionSchedule(Result):
         return RetentionPlan(at, tuple(self._fate(item, at) for item in items))
 
     def _fate(self, item: Item, at: datetime) -> Due:
-        if item.category not in self.periods:
+        times = (item.since, at) if item.expires is None else (item.since, at, item.expires)
+        if any(time.tzinfo is None for time in times):
+            raise InputError(f"item {item.id}: got a time without a zone, expected UTC")
+        of_case = self.cases.get(item.case or "", {})
+        period, source = self.periods.get(item.category, timedelta(0)), "its category's"
+        if item.category in of_case:
+            period, source = of_case[item.category], f"case {item.case}'s"
+        elif item.category not in self.periods:
             known = ", ".join(sorted(self.periods)) or "none"
             raise InputError(f"item {item.id}: no period for category {item.category!r}; there are: {known}; add it")
-        if item.since.tzinfo is None or at.tzinfo is None:
-            raise InputError(f"item {item.id}: got a time without a zone, expected UTC")
-        expires = item.since + self.periods[item.category]
-        fate: Fate = "keep" if at < expires else "held" if item.holds else "delete"
-        return Due(item.id, item.category, expires, fate, item.holds)
+        ends = [] if period is None else [(item.since + period, f"{source} {period.days} days are over")]
+        if item.expires is not None:
+            ends.append((item.expires, "its own term is over"))
+        if not ends:
+            return Due(item.id, item.category, item.case, None, "keep", f"{source} period is undecided", item.holds)
+        expires, why = min(ends)
+        if at < expires:
+            return Due(item.id, item.category, item.case, expires, "keep", "its period runs", item.holds)
+        if item.holds:
+            why = f"{why}, and held: {', '.join(item.holds)}"
+        return Due(item.id, item.category, item.case, expires, "held" if item.holds else "delete", why, item.holds)
+
+
+class _File(BaseModel):
+    """A schedule as it is written: days by category."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    periods: dict[str, _Days]
+    cases: dict[str, dict[str, _Days]] = {}
+    on_open: bool = False
+
+
+_Days: TypeAlias = Annotated[int, Field(ge=1, le=_LONGEST, strict=True)] | Literal["undecided"]
+_File.model_rebuild()
+
+
+def _periods(days: Mapping[str, int | str]) -> dict[str, timedelta | None]:
+    return {name: timedelta(days=n) if isinstance(n, int) else None for name, n in days.items()}
