@@ -73,7 +73,8 @@ def test_a_case_has_periods_of_its_own_and_an_own_term_may_be_sooner():
 @pytest.mark.parametrize(
     "text",
     ["just words", "a: [", "periods: {probe: 0}", "periods: {probe: -3}", "periods: {probe: 1.5}",
-     "periods: {probe: '7'}", "periods: {probe: 999999}", "periods: {probe: 1}\nother: 2", "periods: {probe: ~}", "cases: {}"],
+     "periods: {probe: '7'}", "periods: {probe: 999999}",
+     "periods: {probe: 1}\nother: 2", "periods: {probe: ~}", "cases: {}"],
 )  # fmt: skip
 def test_a_schedule_that_says_something_else_is_refused(text):
     with pytest.raises(InputError, match="not a retention schedule"):
