@@ -45,11 +45,12 @@ class Changes:
         begun = self._records.begin(len(incoming))
         try:
             plan: _Plan = []
-            for row, thing in zip(begun, incoming, strict=True):
-                try:
-                    plan.append(self._prepare(row, thing, plan))
-                except (CrimefaceError, OSError) as error:
-                    plan.append(error)
+            with self._records.indexed():
+                for row, thing in zip(begun, incoming, strict=True):
+                    try:
+                        plan.append(self._prepare(row, thing, plan))
+                    except (CrimefaceError, OSError) as error:
+                        plan.append(error)
             ready = [step for step in plan if isinstance(step, _Prepared)]
             self._records.change({step.row["id"]: _addresses(step.row) for step in ready if not step.twin})
             for step in ready:

@@ -11,7 +11,9 @@ import hashlib
 import hmac
 import json
 import secrets
-from collections.abc import Mapping
+from collections import defaultdict
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any, TypeAlias
 
 from crimeface_lib.core.errors import IntegrityError, NotFoundError
@@ -34,6 +36,7 @@ class Records:
     def __init__(self, documents: DocumentStore, vault: Vault, keys: KeyRing) -> None:
         self.documents, self._vault = documents, vault
         self._key = keys.derive("evidence index")
+        self._by_content: dict[str, list[Row]] | None = None
         self._opened: dict[str, tuple[str, Row]] = {}  # by address: what is there can't change
 
     def seal(self, value: Mapping[str, Any]) -> tuple[str, bytes]:
@@ -108,8 +111,21 @@ class Records:
             raise NotFoundError(f"item {id} was erased; its custody shows what remains")
         raise NotFoundError(f"no item {id!r}; list shows what there is")
 
+    @contextmanager
+    def indexed(self) -> Iterator[None]:
+        """Read all rows once, so that ``with_content`` is quick for a block that looks for many and writes none."""
+        self._by_content = defaultdict(list)
+        for row in self.live():
+            self._by_content[row["content"]].append(row)
+        try:
+            yield
+        finally:
+            self._by_content = None
+
     def with_content(self, sha256: str) -> list[Row]:
         """Return the rows of all items that have this content."""
+        if self._by_content is not None:
+            return self._by_content.get(self.index(sha256), [])
         return self.documents.find(_TABLE, content=self.index(sha256), state="live")
 
     def index(self, sha256: str) -> str:

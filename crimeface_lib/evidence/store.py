@@ -167,7 +167,8 @@ class EvidenceStore(Uses):
         for start in range(0, len(files), _BATCH):
             batch = files[start : start + _BATCH]
             with held(self._lock):
-                known = {name: self._known(path, name=name, case=case) for name, path in batch}
+                with self._records.indexed():
+                    known = {name: self._known(path, name=name, case=case) for name, path in batch}
                 new = [(name, path) for name, path in batch if known[name] is None]
                 incoming = [
                     Incoming(path, Row(kind=kind, name=None, case=case, parents=[], tool=None, filename=name), notes)
