@@ -2,6 +2,7 @@
 
 from crimeface_lib.reporting.crate import CRATE, build_crate, write_crate
 from crimeface_lib.reporting.crime_figures import completeness_figure, monthly_series_figure, pai_figure
+from crimeface_lib.reporting.dpia_page import publish_dpia
 from crimeface_lib.reporting.face_figures import contact_sheet, cumulative_error_figure, view_gain_figure
 from crimeface_lib.reporting.figures import custody_timeline, face_sheet, score_figure, uncertainty_sheet
 from crimeface_lib.reporting.index import publish_index
@@ -14,12 +15,26 @@ from crimeface_lib.reporting.interactive import (
     snapshot_html,
 )
 from crimeface_lib.reporting.maps import crime_map
+from crimeface_lib.reporting.notify import (
+    Notice,
+    NotSentError,
+    candidates_ready,
+    differential_alert,
+    review_due,
+    send,
+)
 from crimeface_lib.reporting.pdf import find_chromium, html_to_pdf
 from crimeface_lib.reporting.publish import Cover, publish_notebook
 from crimeface_lib.reporting.style import house_style
 from crimeface_lib.reporting.tables import format_count, format_lr, format_mm, format_percent, html_table
 
 __all__ = [
+    "NotSentError",
+    "Notice",
+    "candidates_ready",
+    "differential_alert",
+    "review_due",
+    "send",
     "CRATE",
     "build_crate",
     "write_crate",
@@ -45,6 +60,7 @@ __all__ = [
     "monthly_series_figure",
     "pai_figure",
     "plotly_html",
+    "publish_dpia",
     "publish_index",
     "publish_notebook",
     "score_figure",
