@@ -245,8 +245,8 @@ def _engine(url: str) -> sa.Engine:
     """Return the engine for ``url``; no error and no log of it shows a password or a document."""
     try:
         parsed = sa.make_url(url)
-    except sa.exc.ArgumentError as error:
-        raise InputError(f"got a place for documents that is no database URL, {_NO_SQL}") from error
+    except (sa.exc.ArgumentError, ValueError):  # not chained: it may show the password
+        raise InputError(f"got a place for documents that is no database URL, {_NO_SQL}") from None
     backend = parsed.get_backend_name()
     if backend not in ("sqlite", "postgresql"):
         raise InputError(f"got a database of kind {backend!r}, {_NO_SQL}")
