@@ -109,7 +109,7 @@ def shape(data: Path) -> Iterator[dict[str, Any]]:
 
     from crimeface_lib import reconstruction
     from crimeface_lib.metrics.surface import normal_error
-    from crimeface_lib.reconstruction.mesh import vertex_normals
+    from crimeface_lib.reconstruction.uncertainty import vertex_normals
 
     model, part, count = reconstruction.load_morphable_model("ict"), slice(6706), 100  # ICT's narrow face
     errors: dict[int, list[float]] = {views: [] for views in (1, 3, 5)}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Literal
 
 from platformdirs import user_cache_path
 from pydantic import Field, SecretStr
@@ -36,6 +37,15 @@ class Settings(BaseSettings):
     key_command: str | None = Field(default=None, description="opens it instead: a program that asks an HSM or KMS")
     documents: SecretStr | None = Field(default=None, description="database for records; JSON files by default")
     chromium: Path | None = Field(default=None, description="browser for PDF; found on PATH by default")
+    smtp_host: str | None = Field(default=None, description="mail server for notices; no mail without one")
+    smtp_port: int | None = Field(default=None, ge=1, le=65535, description="587, 465 or 25 by default")
+    smtp_security: Literal["starttls", "ssl", "none"] = Field(default="starttls", description="of the connection")
+    smtp_ca: Path | None = Field(default=None, description="certificates to trust; the system's by default")
+    smtp_user: str | None = Field(default=None, description="login at the mail server, where it asks for one")
+    smtp_password: SecretStr | None = Field(default=None, description="its password")
+    smtp_sender: str = Field(default="", description="address that notices come from")
+    smtp_recipients: str = Field(default="", description="addresses that notices go to, by commas")
+    smtp_timeout: float = Field(default=10.0, gt=0, description="seconds to wait for the mail server")
 
     @property
     def reports(self) -> Path:
