@@ -37,12 +37,11 @@ from typing import Any
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
-from crimeface_lib.core.clock import Clock
 from crimeface_lib.core.errors import InputError
 from crimeface_lib.core.files import sync_directory
 from crimeface_lib.core.hashing import canonical_json
 from crimeface_lib.evidence.caseuco import case_graph
-from crimeface_lib.storage import Ledger, Vault
+from crimeface_lib.storage import Checkpoint, Ledger, Vault
 
 _MOST_FILES, _LARGEST_ZIP = 65_000, 0xFFFF_0000  # without the ZIP64 extension
 
@@ -54,7 +53,7 @@ def write_package(
     vault: Vault,
     ledger: Ledger,
     proven_sizes: Iterable[int],
-    clock: Clock,
+    checkpoint: Callable[[], Checkpoint],
     log: Callable[[str], int],
 ) -> Path:
     """Write the package to the new folder or zip ``out``; it appears whole or not at all.
@@ -63,6 +62,7 @@ def write_package(
     ----------
     items : record and notes of each item by its id, with their salts.
     proven_sizes : sizes of earlier checkpoints from which to prove continuity.
+    checkpoint : signs the ledger's state and remembers its size.
     log : writes the export's event, given the SHA-256 of the payload's manifest, and returns its index.
     """
     if os.path.lexists(out):
@@ -74,7 +74,7 @@ def write_package(
         _write(staging / "bagit.txt", b"BagIt-Version: 1.0\nTag-File-Character-Encoding: UTF-8\n")
         _write_manifests(staging, "manifest", (staging / "data").rglob("*"))
         lines.append(log(hashlib.sha256((staging / "manifest-sha256.txt").read_bytes()).hexdigest()))
-        _write_seal(staging / "ledger", ledger=ledger, lines=lines, proven_sizes=proven_sizes, clock=clock)
+        _write_seal(staging / "ledger", ledger=ledger, lines=lines, proven_sizes=proven_sizes, checkpoint=checkpoint())
         tags = [path for path in staging.rglob("*") if not path.is_relative_to(staging / "data")]
         _write_manifests(staging, "tagmanifest", tags)
         if out.suffix.lower() == ".zip":
@@ -105,10 +105,11 @@ def _write_payload(data: Path, *, items: Mapping[str, Mapping[str, Any]], vault:
     return sorted(chosen)
 
 
-def _write_seal(folder: Path, *, ledger: Ledger, lines: list[int], proven_sizes: Iterable[int], clock: Clock) -> None:
+def _write_seal(
+    folder: Path, *, ledger: Ledger, lines: list[int], proven_sizes: Iterable[int], checkpoint: Checkpoint
+) -> None:
     """Write the export's own line, the checkpoint over it, and the proofs."""
     folder.mkdir()
-    checkpoint = ledger.checkpoint(at=clock())
     size = checkpoint.size
     line = next(line for index, line in enumerate(ledger.lines()) if index == lines[-1])
     _write(folder / "disclosure.jsonl", line + b"\n")

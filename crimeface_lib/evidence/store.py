@@ -278,7 +278,7 @@ class EvidenceStore(Uses):
                 vault=self._vault,
                 ledger=self._custody.ledger,
                 proven_sizes=[row["size"] for row in self._records.documents.find("checkpoint")],
-                clock=self._clock,
+                checkpoint=self.checkpoint,
                 log=lambda digest: self._custody.log(
                     "disclosure", actor, purpose, ids, recipient=recipient, package=digest
                 ),

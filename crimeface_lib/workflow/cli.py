@@ -12,6 +12,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
 from crimeface_lib.core.errors import CrimefaceError, InputError
+from crimeface_lib.workflow.cli_evidence import evidence
 from crimeface_lib.workflow.cli_governance import dpia, people, watchlist
 from crimeface_lib.workflow.cli_keys import keys
 
@@ -33,6 +34,7 @@ Parameters = Annotated[
 app.add_typer(people, name="people")
 app.add_typer(dpia, name="dpia")
 app.add_typer(watchlist, name="watchlist")
+app.add_typer(evidence, name="evidence")
 app.add_typer(keys, name="keys")
 
 
@@ -75,21 +77,28 @@ def doctor() -> None:
 
 @app.command()
 def verify(
-    folder: Annotated[Path, typer.Argument(help="a run folder, an evidence package, or a store")],
+    folder: Annotated[Path, typer.Argument(help="a run folder, an evidence package (folder or zip), or a store")],
     checkpoint: Annotated[
         Path | None, typer.Option(help="checkpoint that you hold: of a package, or the checkpoint.json of a run")
     ] = None,
     key: Annotated[str | None, typer.Option(help="public key that you hold (hexadecimal), for a run")] = None,
+    stamp: Annotated[Path | None, typer.Option("--timestamp", help="time stamp (RFC 3161) of the checkpoint")] = None,
+    authority: Annotated[
+        Path | None, typer.Option(help="certificates (PEM) of the time-stamping authority that you trust")
+    ] = None,
 ) -> None:
     """Check that a run or package is what was signed, or that a store's logs still agree with a checkpoint."""
-    from crimeface_lib.evidence.verify import verify_package
+    from crimeface_lib.evidence.verify import is_package, verify_package
     from crimeface_lib.workflow.seal import verify_run, verify_store
 
-    if (folder / "bagit.txt").exists():
-        if checkpoint is None:
-            raise InputError("an evidence package is checked against a checkpoint that you hold: --checkpoint FILE")
-        verify_package(folder, checkpoint=checkpoint)
-        out.print(f"[green]unchanged[/]: evidence package {folder}")
+    if is_package(folder):
+        report = verify_package(folder, checkpoint=checkpoint)
+        if stamp is not None:
+            _check_stamp(checkpoint, stamp, authority)
+        if report.warning:
+            err.print(f"[yellow]warning[/]: {report.warning}")
+        out.print("[green]unchanged[/]: evidence package ", end="")
+        out.print(f"{folder}, {report.items} items, exported {report.exported} by {report.actor}", markup=False)
         return
     if (folder / "keys.json").exists():
         events = verify_store(folder, checkpoint=checkpoint)
@@ -115,6 +124,15 @@ def apps(port: Annotated[int, typer.Option(help="port on 127.0.0.1")] = 8866) ->
     from crimeface_lib.workflow.serve import serve_apps
 
     serve_apps(port=port)
+
+
+def _check_stamp(checkpoint: Path | None, stamp: Path, authority: Path | None) -> None:
+    from crimeface_lib.evidence import verify_timestamp
+
+    if checkpoint is None or authority is None:
+        raise InputError("a time stamp is checked with --checkpoint FILE, which it is of, and --authority CERTIFICATES")
+    told = verify_timestamp(checkpoint.read_bytes(), stamp.read_bytes(), certificates=authority.read_bytes())
+    out.print(f"checkpoint time-stamped {told.at:%Y-%m-%d %H:%M:%S} UTC by {told.authority}", markup=False)
 
 
 def parse_parameters(pairs: list[str]) -> dict[str, Any]:

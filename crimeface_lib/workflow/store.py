@@ -11,6 +11,7 @@ from crimeface_lib.core.clock import Clock, utc_now
 from crimeface_lib.core.errors import InputError, NotFoundError
 from crimeface_lib.core.settings import Settings, load_settings
 from crimeface_lib.evidence import EvidenceStore
+from crimeface_lib.evidence.custody import account_of
 from crimeface_lib.governance import (
     AuditLog,
     BiasRegister,
@@ -67,7 +68,9 @@ class CaseStore:
         reviews = ReviewBook.open(documents, audit=audit, clock=clock, people=people, key=review_key)
         vault = folder / "evidence"
         items = backing.open_records(vault / "records.json", part="evidence", keys=keys, settings=settings)
-        evidence = EvidenceStore.open(vault, keys=keys, clock=clock, documents=items)
+        evidence = EvidenceStore.open(
+            vault, keys=keys, clock=clock, documents=items, person_of=lambda account: _person(people, account)
+        )
         return cls(
             folder, keys, audit, people, dpias, dpias.changes, policy, gate, reviews, models, bias, evidence, clock,
             settings,
@@ -114,3 +117,11 @@ class CaseStore:
         count = backing.rotate_keys(self.folder, keys=self.keys, progress=progress)
         self.audit.record("keys.rotated", actor=actor, at=self.clock(), active=self.keys.active, rewrapped=count)
         return count
+
+
+def _person(people: People, account: str) -> str:
+    """Return the person behind an account; for one that is not known here, a run of a demo say, the account itself."""
+    try:
+        return people.get(account).person
+    except NotFoundError:
+        return account_of(account)
