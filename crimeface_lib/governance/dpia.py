@@ -281,6 +281,8 @@ class Dpia(_Part):
             faces = self.faces.model_dump()
             change = faces["threshold_change"]
             faces["threshold_change"] = f"change {change}" if change else "none: the first one"
+            bands = [f"{d['measure']}: {d['lowest']:g} to {d['highest']:g}" for d in faces.get("differentials", ())]
+            faces["differentials"] = bands or ["no band approved"]
             parts["Faces"] = labelled(faces)
         consulted = self.regulator_consultation or "none; needed where the highest residual risk is high"
         parts["Sign-off"] = {

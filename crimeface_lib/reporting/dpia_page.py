@@ -18,6 +18,7 @@ from crimeface_lib.reporting.publish import POLICY, environment, format_started,
 #: State → the badge of the house that says as much.
 _BADGES = {"approved": "done", "rejected": "refused", "expired": "refused", "withdrawn": "refused"}
 _PENDING = "not yet"
+_STATES = {"draft": "a draft", "submitted": "submitted, and not approved yet"}
 
 
 def publish_dpia(
@@ -55,13 +56,17 @@ def dpia_html(record: DpiaRecord, *, diff: DpiaDiff | None = None, at: datetime)
     status, content = record.status, record.content
     parts = content.parts()
     risks = next(heading for heading in parts if heading.startswith("Risks"))
-    parts.pop(risks)
+    for shown_elsewhere in (risks, "Need"):
+        parts.pop(shown_elsewhere)
     scope = content.scope
     versions = [
         {"Version": v.version, "Written by": v.by, "On": format_started(v.at), "Content hash": v.content_hash}
         for v in record.versions
     ]
-    changes = diff.to_frame().astype(str).to_dict("records") if diff and diff.changes else []
+    changes = [
+        {"Field": field.replace(".", " › "), "Before": _said(before), "After": _said(after)}
+        for field, (before, after) in (diff.changes.items() if diff else ())
+    ]
     return environment().get_template("dpia.html.j2").render(
         policy=POLICY,
         css=page_css(),
@@ -89,9 +94,14 @@ def dpia_html(record: DpiaRecord, *, diff: DpiaDiff | None = None, at: datetime)
         risks=[_risk_row(number, risk) for number, risk in enumerate(content.risks, start=1)],
         decision=_decision(record),
         versions=versions,
-        changes=[{"Field": r["field"], "Before": r["before"], "After": r["after"]} for r in changes],
+        changes=changes,
+        in_force=status.state in ("approved", "review_due"),
         steps=[{"Step": s["step"], "By": s["by"], "On": format_started(s["at"])} for s in record.steps],
     )  # fmt: skip
+
+
+def _said(value: Any) -> str:
+    return "not there" if value is None else EMPTY if value == "" else str(value)
 
 
 def _banners(record: DpiaRecord) -> list[tuple[str, str]]:
@@ -101,7 +111,7 @@ def _banners(record: DpiaRecord) -> list[tuple[str, str]]:
         banners.append(("Altered.", "The stored content is not what was written: it permits nothing."))
     if status.state not in ("approved", "review_due"):
         why = f" {status.reason}" if status.reason else ""
-        banners.append((f"It permits nothing: it is {status.state}.", why))
+        banners.append((f"It permits nothing: it is {_STATES.get(status.state, status.state)}.", why))
     if status.state == "review_due":
         banners.append(("Review is due.", f"It holds until {status.review_by} and permits nothing after."))
     if content.demonstration:
