@@ -128,7 +128,12 @@ def test_every_proof_of_small_trees_verifies_and_no_altered_one_does() -> None:
 
 @given(st.lists(st.binary(max_size=8), max_size=70))
 def test_the_grown_tree_is_the_defined_one(leaves: list[bytes]) -> None:
-    assert merkle_root(leaves) == by_definition(leaves)
+    tree = grown(leaves)
+    assert merkle_root(leaves) == by_definition(leaves) == tree.root() == tree.edge().root()
+    edge = tree.edge()
+    edge.append(leaf_hash(b"more"))
+    assert (len(edge), len(tree)) == (len(leaves) + 1, len(leaves))
+    assert edge.root() == by_definition([*leaves, b"more"])
 
 
 def test_a_leaf_is_never_a_node() -> None:
