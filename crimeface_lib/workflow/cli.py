@@ -7,14 +7,15 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-import yaml
 from rich.console import Console
 from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
 from crimeface_lib.core.errors import CrimefaceError, InputError
+from crimeface_lib.core.yamltext import read_yaml
 from crimeface_lib.workflow.cli_evidence import evidence
 from crimeface_lib.workflow.cli_governance import dpia, people, watchlist
 from crimeface_lib.workflow.cli_keys import keys
+from crimeface_lib.workflow.cli_review import audit, policy, review
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -34,6 +35,9 @@ Parameters = Annotated[
 app.add_typer(people, name="people")
 app.add_typer(dpia, name="dpia")
 app.add_typer(watchlist, name="watchlist")
+app.add_typer(review, name="review")
+app.add_typer(policy, name="policy")
+app.add_typer(audit, name="audit")
 app.add_typer(evidence, name="evidence")
 app.add_typer(keys, name="keys")
 
@@ -147,8 +151,8 @@ def parse_parameters(pairs: list[str]) -> dict[str, Any]:
         if not sign or not name:
             raise InputError(f"parameter: got {pair!r}, expected NAME=VALUE")
         try:
-            values[name] = yaml.safe_load(text) if text else ""
-        except yaml.YAMLError:  # a path such as "C: [x" is text
+            values[name] = read_yaml(text) if text else ""
+        except InputError:  # a path such as "C: [x" is text
             values[name] = text
     return values
 

@@ -37,12 +37,13 @@ def open_store(folder: Path | None) -> Any:
 
 
 def acting(store: Any, account: str | None) -> Any:
-    """Return the account that acts: one's own by login, anybody else's by its password."""
-    login = login_name(os.environ)
-    if account is None or account == login:
-        return store.people.get(login)
-    password = os.environ.get("CRIMEFACE_PASSWORD") or typer.prompt(f"password of {account}", hide_input=True)
-    return store.people.authenticate(account, password)
+    """Return the account that acts: one's own by login, anybody else's by its password or token."""
+    from crimeface_lib.workflow.identity import PASSWORD, TOKEN, identify
+
+    account, environ = account or "", dict(os.environ)
+    if account not in ("", login_name(environ)) and not (environ.get(PASSWORD) or environ.get(TOKEN)):
+        environ[PASSWORD] = typer.prompt(f"password of {account}", hide_input=True)
+    return identify(store, account, environ=environ)
 
 
 @people.command("add")
@@ -68,10 +69,59 @@ def people_add(
     out.print(f"added {account}: {', '.join(sorted(role))}")
 
 
+@people.command("role")
+def people_role(
+    account: str,
+    role: Annotated[list[str] | None, typer.Option(help="every role it has from now on; none closes it")] = None,
+    store: Store = None,
+    actor: As = None,
+) -> None:
+    """Replace the roles of an account; its tokens end. An admin does, for others only."""
+    opened = open_store(store)
+    changed = opened.people.set_roles(account, role or [], by=acting(opened, actor))
+    out.print(f"{account}: {', '.join(sorted(changed.roles)) or 'no role: closed'}")
+
+
+@people.command("password")
+def people_password(account: str, store: Store = None, actor: As = None) -> None:
+    """Set a password: one's own with the old one, another's as an admin. Tokens end, and a lock is lifted."""
+    opened = open_store(store)
+    by = acting(opened, actor or account)
+    old = ""
+    if by.id == account:
+        old = os.environ.get("CRIMEFACE_PASSWORD") or typer.prompt("old password", hide_input=True, default="")
+    new = os.environ.get("CRIMEFACE_NEW_PASSWORD") or typer.prompt(
+        f"new password of {account}", hide_input=True, confirmation_prompt=True
+    )
+    opened.people.set_password(account, new, by=by, old=old)
+    out.print(f"{account}: password set, tokens ended")
+
+
+@people.command("token")
+def people_token(
+    hours: Annotated[float, typer.Option(help="how long it holds", min=0.01, max=24)] = 8.0,
+    store: Store = None,
+    actor: As = None,
+) -> None:
+    """Print a token to put into CRIMEFACE_TOKEN, so that notebooks can act as the account."""
+    from datetime import timedelta
+
+    opened = open_store(store)
+    typer.echo(opened.people.issue_token(acting(opened, actor), lifetime=timedelta(hours=hours)))
+
+
+@people.command("hub")
+def people_hub(url: str, store: Store = None, actor: As = None) -> None:
+    """Name the JupyterHub whose word counts on who is logged in: the address of its API. An admin does."""
+    opened = open_store(store)
+    opened.people.trust_hub(url, by=acting(opened, actor))
+    out.print("the Hub is asked from now on who is logged in")
+
+
 @people.command("list")
 def people_list(store: Store = None) -> None:
     """List accounts, roles and the persons behind them."""
-    _table(open_store(store).people.list(), ("id", "roles", "person"))
+    show_table(open_store(store).people.list(), ("id", "roles", "person"))
 
 
 @dpia.command("new")
@@ -88,6 +138,7 @@ def dpia_new(kind: Annotated[str, typer.Argument(help="face_search or place_pred
 def dpia_submit(
     file: Annotated[Path, typer.Argument(help="the DPIA as YAML")],
     number: Annotated[int | None, typer.Option("--edit", metavar="N", help="make it a new version of DPIA N")] = None,
+    draft: Annotated[bool, typer.Option("--draft", help="only keep it; fields may still be empty")] = False,
     store: Store = None,
     actor: As = None,
 ) -> None:
@@ -104,6 +155,9 @@ def dpia_submit(
         number = opened.dpias.draft(content, author=author)
     else:
         opened.dpias.edit(number, content, author=author)
+    if draft:
+        out.print(f"DPIA {number} kept as a draft; {content.note or 'no field is empty.'}")
+        return
     opened.dpias.submit(number, author=author)
     out.print(f"DPIA {number} submitted; next: crimeface dpia advise {number} --as DPO")
 
@@ -159,7 +213,47 @@ def dpia_withdraw(
 @dpia.command("list")
 def dpia_list(store: Store = None) -> None:
     """List the DPIAs with their state today."""
-    _table(open_store(store).dpias.list(), ("id", "state", "kind", "purpose", "version", "review_by", "title"))
+    show_table(open_store(store).dpias.list(), ("id", "state", "kind", "purpose", "version", "review_by", "title"))
+
+
+@dpia.command("status")
+def dpia_status(number: int, store: Store = None) -> None:
+    """Say where a DPIA stands today, and every step so far."""
+    record = open_store(store).dpias.record(number)
+    for key, value in record.status.to_dict().items():
+        out.print(f"{key:<14}{_text(value)}", markup=False)
+    if record.content.note:
+        out.print(record.content.note, markup=False)
+    show_table(record.steps, ("at", "step", "by"))
+
+
+@dpia.command("diff")
+def dpia_diff(
+    number: int,
+    before: Annotated[int | None, typer.Option("--from", help="version; the one before by default")] = None,
+    after: Annotated[int | None, typer.Option("--to", help="version; the last one by default")] = None,
+    store: Store = None,
+) -> None:
+    """Show what differs between two versions of a DPIA."""
+    found = open_store(store).dpias.diff(number, before=before, after=after)
+    out.print(f"DPIA {number}, version {found.before} → {found.after}: {len(found.changes)} fields differ")
+    for field, (old, new) in found.changes.items():
+        out.print(f"{field}\n  - {_text(old)}\n  + {_text(new)}", markup=False)
+
+
+@dpia.command("export")
+def dpia_export(
+    number: int,
+    file: Annotated[Path, typer.Option("--out", help="FILE.pdf or FILE.html")],
+    store: Store = None,
+) -> None:
+    """Write a DPIA with its decisions and versions as a page to print and file."""
+    from crimeface_lib.reporting import publish_dpia
+
+    opened = open_store(store)
+    record, diff = opened.dpias.record(number), opened.dpias.diff(number)
+    publish_dpia(record, file, diff=diff, at=opened.clock(), chromium=load_settings().chromium)
+    out.print(f"written {file}")
 
 
 @watchlist.command("enrol")
@@ -172,18 +266,24 @@ def watchlist_enrol(
     category: Annotated[str, typer.Option(help="category of the entries")],
     expires: Annotated[datetime, typer.Option(formats=["%Y-%m-%d"], help="last day of the entries")],
     name: Annotated[str, typer.Option(help="watchlist; the dataset a DPIA names")] = "default",
+    children: Annotated[
+        int | None, typer.Option(metavar="CHANGE", help="these are children: number of the extra approval")
+    ] = None,
     store: Store = None,
     actor: As = None,
 ) -> None:
     """Enrol a folder of photos. Photos without a usable face are listed, never dropped in silence."""
     from crimeface_lib.faces import load_image
     from crimeface_lib.recognition import embed_images
+    from crimeface_lib.workflow.children import check_children
 
     opened = open_store(store)
     user = acting(opened, actor)
     opened.people.require(user, "face_search")
     if not folder.is_dir():
         raise InputError(f"got {folder}, expected a folder of photos")
+    if children is not None:
+        check_children(opened, children, folder, watchlist=name, by=user)
     entries = opened.open_watchlist(name, create=True)
     known = {entry.subject for entry in entries.entries()}
     facts = {
@@ -192,6 +292,8 @@ def watchlist_enrol(
         "category": category,
         "added_by": user.id,
         "expires": expires.date(),
+        "minor": children is not None,
+        "minor_approval": None if children is None else f"change {children}",
     }
     files = [path for path in sorted(folder.iterdir()) if path.is_file() and path.stem not in known]
     failed = []
@@ -210,7 +312,10 @@ def watchlist_enrol(
 @watchlist.command("list")
 def watchlist_list(name: Annotated[str, typer.Option(help="watchlist")] = "default", store: Store = None) -> None:
     """List the entries of a watchlist; templates are never shown."""
-    _table(open_store(store).open_watchlist(name).entries(), ("subject", "category", "source", "added_by", "expires"))
+    show_table(
+        open_store(store).open_watchlist(name).entries(),
+        ("subject", "category", "source", "added_by", "expires", "minor_approval"),
+    )
 
 
 @watchlist.command("purge")
@@ -222,10 +327,11 @@ def watchlist_purge(name: Annotated[str, typer.Option(help="watchlist")] = "defa
     out.print(f"{before - len(entries)} purged, {len(entries)} left")
 
 
-def _table(rows: Any, columns: tuple[str, ...]) -> None:
+def show_table(rows: Any, columns: tuple[str, ...]) -> None:
+    """Print results, or mappings, as a table of these columns."""
     table = Table(*columns, box=None, pad_edge=False)
     for row in rows:
-        values = row.to_dict()
+        values = row if isinstance(row, dict) else row.to_dict()
         table.add_row(*(_text(values.get(column)) for column in columns))
     wide = out if out.is_terminal else Console(width=200, highlight=False)  # a pipe has no edge to fold at
     wide.print(table if table.row_count else "none yet")

@@ -29,6 +29,7 @@ class Workplace:
 def _environment(patch: pytest.MonkeyPatch, root: Path) -> None:
     for name in Settings.model_fields:
         patch.delenv(f"CRIMEFACE_{name.upper()}", raising=False)
+    patch.setenv("CRIMEFACE_TOKEN", "")  # what a test signs in with ends with the test
     patch.setenv("CRIMEFACE_HOME", str(root / "home"))
     patch.setenv("CRIMEFACE_REPORTS_DIR", str(root / "reports"))
     patch.setenv("CRIMEFACE_CACHE_DIR", str(root / "cache"))
