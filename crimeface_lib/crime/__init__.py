@@ -12,16 +12,19 @@ from crimeface_lib.crime.events import (
     refuse_person_columns,
 )
 from crimeface_lib.crime.feedback import Exposure, FeedbackSimulation, exposure, simulate_feedback
+from crimeface_lib.crime.forecast import Forecast, forecast
 from crimeface_lib.crime.grid import Grid, make_grid
 from crimeface_lib.crime.hotspot import Density, Hotspots, false_discovery, getis_ord, kde, top_cells
 from crimeface_lib.crime.ingest import check_source, read_events
 from crimeface_lib.crime.nearrepeat import KnoxTest, knox_test
 from crimeface_lib.crime.places import PlaceEvaluation, PlaceRisk, evaluate_places, predict_places
 from crimeface_lib.crime.points import read_points
+from crimeface_lib.crime.series_pool import FORECAST_MODELS
 from crimeface_lib.crime.summary import Summary, cross_table, summarise
 from crimeface_lib.crime.timeseries import MonthlySeries, SeasonalProfile, monthly_series, seasonal_profile
 
 __all__ = [
+    "FORECAST_MODELS",
     "KINDS",
     "MODEL_NAMES",
     "MODEL_VERSION",
@@ -32,6 +35,7 @@ __all__ = [
     "Events",
     "Exposure",
     "FeedbackSimulation",
+    "Forecast",
     "Grid",
     "Hotspots",
     "KnoxTest",
@@ -48,6 +52,7 @@ __all__ = [
     "evaluate_places",
     "exposure",
     "false_discovery",
+    "forecast",
     "getis_ord",
     "kde",
     "knox_test",
