@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from crimeface_lib.core.errors import InputError, IntegrityError
+from crimeface_lib.core.errors import InputError, IntegrityError, NotFoundError
 from crimeface_lib.governance import AuditLog
 from crimeface_lib.storage import Ledger
 
@@ -88,3 +88,38 @@ def test_other_entries_of_the_ledger_are_left_out(log):
     log.ledger.append({"custody": "x"}, at=AT)
     log.record("policy.granted", actor="u1", at=AT)
     assert [e.index for e in log.events()] == [1]
+
+
+def test_events_are_found_by_actor_time_and_facts(log):
+    later = datetime(2026, 1, 11, tzinfo=UTC)
+    log.record("dpia.approved", actor="dpo-1", at=AT, dpia=3)
+    log.record("step.finished", actor="u1", at=later, run="r1", permits=["sha256:aa", "sha256:bb"])
+    log.record("policy.refused", actor="u1", at=later, dpia=3, reason="expired")
+    found = lambda *a, **k: [e.index for e in log.search(*a, **k)]  # noqa: E731
+    assert found() == [0, 1, 2]
+    assert found(actor="u1") == [1, 2]
+    assert found(dpia=3) == [0, 2]
+    assert found("policy.", dpia=3) == [2]
+    assert found(permits="sha256:bb") == [1]
+    assert (found(since=later), found(until=later), found(since=AT, until=later)) == ([1, 2], [0], [0])
+    assert found(run="r2") == []
+    assert log.show(2).facts["reason"] == "expired"
+    for index in (3, -1):
+        with pytest.raises(NotFoundError, match=f"no event {index}"):
+            log.show(index)
+
+
+def test_the_last_event_of_a_family_is_read_on_from_where_it_was(log, monkeypatch):
+    from crimeface_lib.governance.audit import LatestEvents
+
+    latest = LatestEvents(log, "dpia.", key="dpia")
+    assert latest.of(1) is None
+    log.record("dpia.drafted", actor="u1", at=AT, dpia=1)
+    log.record("dpia.submitted", actor="u1", at=AT, dpia=1)
+    assert (latest.of(1).event, latest.of(2)) == ("dpia.submitted", None)
+    asked, entries = [], log.ledger.entries
+    monkeypatch.setattr(log.ledger, "entries", lambda since=0: asked.append(since) or entries(since))
+    latest.of(1)
+    log.record("dpia.approved", actor="u2", at=AT, dpia=1)
+    assert latest.of(1).event == "dpia.approved"
+    assert asked == [2]

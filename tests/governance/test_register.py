@@ -211,3 +211,42 @@ def test_the_register_is_a_table(office):
     assert listed.to_frame()["state"].tolist() == ["approved", "submitted"]
     assert listed.to_frame()["kind"].tolist() == ["face_search", "place_prediction"]
     assert "<table" in listed._repr_html_()
+
+
+def test_empty_fields_are_named_and_not_submitted(office):
+    content = template("face_search").to_dict()
+    content["consultation"], content["processing"]["retention"] = "", " "
+    dpia = office.register.draft(Dpia.from_dict(content), author=office.author)
+    with pytest.raises(InputError, match=r"empty fields: processing.retention, consultation"):
+        office.register.submit(dpia, author=office.author)
+    assert office.register.status(dpia).state == "draft"
+    office.register.edit(dpia, template("face_search"), author=office.author)
+    assert office.register.submit(dpia, author=office.author).state == "submitted"
+
+
+def test_versions_are_kept_and_differ_by_field(office):
+    dpia = office.approved()
+    content = template("face_search").to_dict()
+    content["need"], content["scope"]["datasets"] = "Another.", ["synthetic-faces", "sample-faces"]
+    office.register.edit(dpia, Dpia.from_dict(content), author=office.other)
+    office.register.edit(dpia, template("face_search"), author=office.author)
+    versions = office.register.versions(dpia)
+    assert [(v.version, v.by) for v in versions] == [(1, "author-1"), (2, "other-1"), (3, "author-1")]
+    assert versions[0].content_hash == versions[2].content_hash != versions[1].content_hash
+    first = office.register.diff(dpia, before=1, after=2)
+    assert first.changes == {
+        "need": (template("face_search").need, "Another."), "scope.datasets.2": (None, "sample-faces"),
+    }  # fmt: skip
+    last = office.register.diff(dpia)
+    assert (last.before, last.after, set(last.changes)) == (2, 3, set(first.changes))
+    assert office.register.diff(dpia, before=1, after=3).to_frame().empty
+    with pytest.raises(NotFoundError, match="no version 4"):
+        office.register.diff(dpia, after=4)
+
+
+def test_the_record_tells_who_did_what(office):
+    dpia = office.approved()
+    record = office.register.record(dpia)
+    assert [step["step"] for step in record.steps] == ["drafted", "submitted", "advised", "approved"]
+    assert (record.advice["by"], record.approval["by"], record.approval["overruled"]) == ("dpo-1", "dpo-1", "")
+    assert record.approval["content_hash"] == record.content.content_hash
