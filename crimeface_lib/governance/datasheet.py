@@ -11,10 +11,10 @@ from functools import cache
 from importlib.resources import files
 from typing import Annotated, Any
 
-import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from crimeface_lib.core.errors import InputError
+from crimeface_lib.core.yamltext import read_yaml
 from crimeface_lib.governance.dpia import Identifier, Text
 from crimeface_lib.governance.show import labelled, record_html
 
@@ -51,8 +51,8 @@ class Datasheet(BaseModel):
         InputError : not YAML, or a field is missing, unknown or empty.
         """
         try:
-            return cls.model_validate(yaml.safe_load(text))
-        except (ValidationError, yaml.YAMLError) as error:
+            return cls.model_validate(read_yaml(text))
+        except (ValidationError, InputError) as error:
             raise InputError(f"not a datasheet: {error}") from error
 
     def to_dict(self) -> dict[str, Any]:

@@ -15,6 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field, StringConstraints, Validation
 
 from crimeface_lib.core.errors import InputError
 from crimeface_lib.core.hashing import content_hash
+from crimeface_lib.core.yamltext import read_yaml
 from crimeface_lib.governance.show import labelled, record_html
 from crimeface_lib.metrics import MEASURES
 
@@ -245,9 +246,9 @@ class Dpia(_Part):
     def from_yaml(cls, text: str) -> Dpia:
         """Return the DPIA written in ``text``."""
         try:
-            content = yaml.safe_load(text)
-        except yaml.YAMLError as error:
-            raise InputError(f"a DPIA is a YAML mapping, but this is not YAML: {error}") from error
+            content = read_yaml(text)
+        except InputError as error:
+            raise InputError(f"a DPIA is a YAML mapping; {error}") from error
         if not isinstance(content, dict):
             raise InputError(f"a DPIA is a YAML mapping, got {type(content).__name__}; start from a template")
         return cls.from_dict(content)

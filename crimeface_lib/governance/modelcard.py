@@ -12,10 +12,10 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from crimeface_lib.core.errors import InputError, IntegrityError, RefusedError
+from crimeface_lib.core.yamltext import read_yaml
 from crimeface_lib.governance.datasheet import Datasheet, bundled_datasheets
 from crimeface_lib.governance.dpia import Identifier, Text
 from crimeface_lib.governance.results import Measurement, bundled_results
@@ -105,8 +105,8 @@ class ModelCard(_Part):
         InputError : not YAML, or a field is missing, unknown or impossible.
         """
         try:
-            return cls.model_validate(yaml.safe_load(text))
-        except (ValidationError, yaml.YAMLError) as error:
+            return cls.model_validate(read_yaml(text))
+        except (ValidationError, InputError) as error:
             raise InputError(f"not a model card: {error}") from error
 
     @property

@@ -10,11 +10,11 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Annotated, Literal, TypeAlias
 
-import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from crimeface_lib.core.errors import InputError
 from crimeface_lib.core.results import Result
+from crimeface_lib.core.yamltext import read_yaml
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -124,8 +124,8 @@ class RetentionSchedule(Result):
         >>> RetentionSchedule.from_yaml("periods: {evidence.photo: 365, run.report: undecided}").periods["run.report"]
         """
         try:
-            file = _File.model_validate(yaml.safe_load(text))
-        except (ValidationError, yaml.YAMLError) as error:
+            file = _File.model_validate(read_yaml(text))
+        except (ValidationError, InputError) as error:
             raise InputError(f"not a retention schedule: {error}; expected periods: {{category: days}}") from error
         cases = {case: _periods(periods) for case, periods in file.cases.items()}
         return cls(_periods(file.periods), cases, file.on_open)

@@ -11,11 +11,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
 
-import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
-from crimeface_lib.core.errors import ConfigError
+from crimeface_lib.core.errors import ConfigError, InputError
 from crimeface_lib.core.settings import Settings, load_settings
+from crimeface_lib.core.yamltext import read_yaml
 
 
 class Section(BaseModel):
@@ -186,8 +186,8 @@ def load_config(path: str | Path, overrides: Mapping[str, Any] | None = None) ->
     if not file.is_absolute() and not file.is_file():
         file = load_settings().project_root / file
     try:
-        base = yaml.safe_load(file.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        base = read_yaml(file.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, InputError) as error:
         raise ConfigError(f"config {path}: {error}") from error
     if not isinstance(base, dict) or base.get("notebook") not in CONFIGS:
         raise ConfigError(f"config {path}: expected a mapping with 'notebook:' one of {', '.join(CONFIGS)}")
