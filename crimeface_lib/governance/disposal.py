@@ -7,7 +7,7 @@ rule, and nothing of what it was. Each erasure, and each refusal because of a ho
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -161,6 +161,17 @@ class Disposer:
                 self._store.update(_TOMBSTONES, grave, {"state": "gone"})
                 erased.append(item.id)
         return Disposal(tuple(erased), tuple(held), failed)
+
+    def note(self, ids: Sequence[str], *, category: str) -> None:
+        """Record that things whose own term was over went when they were opened: tombstones, and one event for all."""
+        if not ids:
+            return
+        at, digests = self._clock(), [_digest(id) for id in ids]
+        why = {"why": "its own term is over", "by": "retention", "at": to_iso(at), "state": "gone"}
+        with self._store.transaction():
+            for digest in digests:
+                self._store.insert(_TOMBSTONES, {"item": digest, "category": category, **why})
+        self._audit.record("retention.erased", actor="retention", at=at, item=digests, category=category)
 
     def tombstones(self) -> pd.DataFrame:
         """Return what is left of what went: item (a hash of its id), category, why, by, at, state (going or gone)."""

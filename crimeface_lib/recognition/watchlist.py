@@ -10,7 +10,7 @@ from __future__ import annotations
 import base64
 import json
 import secrets
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
 from pathlib import Path
@@ -21,7 +21,7 @@ from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from crimeface_lib.core.clock import Clock, to_iso, utc_now
-from crimeface_lib.core.errors import InputError, IntegrityError, NoFaceError, RefusedError
+from crimeface_lib.core.errors import InputError, IntegrityError, NoFaceError, NotFoundError, RefusedError
 from crimeface_lib.core.hashing import canonical_json
 from crimeface_lib.core.results import Result
 from crimeface_lib.core.types import Float32Array
@@ -78,7 +78,13 @@ class Watchlist:
 
     @classmethod
     def open(
-        cls, store: str | Path, *, key: bytes, clock: Clock = utc_now, documents: DocumentStore | None = None
+        cls,
+        store: str | Path,
+        *,
+        key: bytes,
+        clock: Clock = utc_now,
+        documents: DocumentStore | None = None,
+        purge: bool = True,
     ) -> Watchlist:
         """Open the watchlist in the folder ``store``, made with the first entry; expired entries are purged.
 
@@ -87,6 +93,7 @@ class Watchlist:
         key : 32 bytes, from ``storage.KeyRing.derive``.
         clock : tells when entries are added and expire.
         documents : where the sealed records lie; a JSON file in the folder by default.
+        purge : False where the caller knows of legal holds and purges itself.
 
         Raises
         ------
@@ -95,7 +102,8 @@ class Watchlist:
         if len(key) != 32:
             raise InputError(f"key: got {len(key)} bytes, expected 32; derive one with storage.KeyRing.derive")
         found = cls(documents or TinyDocuments.open(Path(store) / "entries.json"), key=key, clock=clock)
-        found.purge()
+        if purge:
+            found.purge()
         return found
 
     def __repr__(self) -> str:
@@ -233,11 +241,33 @@ class Watchlist:
             caveats=caveats(calibration, gallery_size=len(live), top=len(ranked)),
         )
 
-    def purge(self, at: datetime | None = None) -> int:
-        """Delete the entries that expired before ``at`` (now by default) and return how many they were."""
+    def purge(self, at: datetime | None = None, *, held: Collection[str] = ()) -> int:
+        """Delete the entries that expired before ``at`` (now by default) and return how many they were.
+
+        Parameters
+        ----------
+        held : records that a legal hold keeps; expired, they appear in no search.
+        """
+        return self._delete({record for record in self.expired(at) if record not in held})
+
+    def expired(self, at: datetime | None = None) -> list[str]:
+        """Return the records that expired before ``at`` (now by default)."""
         at = at or self._clock()
+        return [entry.record for entry in self.entries() if self._expired(entry, at)]
+
+    def remove(self, record: str) -> None:
+        """Delete one entry before its time.
+
+        Raises
+        ------
+        NotFoundError : no such record.
+        """
+        if not self._delete({record}):
+            raise NotFoundError(f"no record {record!r} in this watchlist")
+
+    def _delete(self, records: Collection[str]) -> int:
         with self._store.transaction():
-            gone = [d["id"] for d in self._store.find(_TABLE) if self._expired(self._open(d)[0], at)]
+            gone = [document["id"] for document in self._store.find(_TABLE) if document["record"] in records]
             for id in gone:
                 self._store.delete(_TABLE, id)
         return len(gone)

@@ -1,5 +1,6 @@
 """Reports: figures, tables, interactive parts, self-contained HTML, PDF on A4, and the index of runs."""
 
+from crimeface_lib.reporting.bias_figures import bias_rates_figure, bias_trend_figure
 from crimeface_lib.reporting.crate import CRATE, build_crate, write_crate
 from crimeface_lib.reporting.crime_figures import completeness_figure, monthly_series_figure, pai_figure
 from crimeface_lib.reporting.dpia_page import publish_dpia
@@ -36,6 +37,8 @@ __all__ = [
     "review_due",
     "send",
     "CRATE",
+    "bias_rates_figure",
+    "bias_trend_figure",
     "build_crate",
     "write_crate",
     "Cover",

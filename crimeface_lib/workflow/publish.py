@@ -16,6 +16,7 @@ from crimeface_lib.core.results import to_plain
 from crimeface_lib.core.settings import Settings, load_settings
 from crimeface_lib.reporting import CRATE, Cover, html_to_pdf, publish_index, publish_notebook, write_crate
 from crimeface_lib.workflow.config import CONFIGS, RunConfig, input_fields
+from crimeface_lib.workflow.notices import tell_of_reviews, tell_of_run
 from crimeface_lib.workflow.origin import code_version
 from crimeface_lib.workflow.seal import CHECKPOINT, list_outputs, sign_manifest, write_manifest
 from crimeface_lib.workflow.store import CaseStore
@@ -56,7 +57,8 @@ def publish(run: Opened, *, status: str = "done", reason: str = "", settings: Se
         for name in CONFIGS
         if _executed(folder, name).is_file()
     ]
-    notes = _print_pages(pages, settings)
+    store = CaseStore.of(cfg, settings=settings)
+    notes = [*_print_pages(pages, settings), *tell_of_run(store, folder.name, steps), *tell_of_reviews(store)]
     manifest: dict[str, Any] = {
         "id": folder.name,
         "notebook": cfg.notebook,
@@ -82,7 +84,6 @@ def publish(run: Opened, *, status: str = "done", reason: str = "", settings: Se
     }
     crate = write_crate(folder, manifest, list(steps.values()))
     manifest["outputs"] += [{"path": CRATE, "sha256": sha256_file(crate), "size": crate.stat().st_size}]
-    store = CaseStore.of(cfg, settings=settings)
     data = write_manifest(folder, manifest)
     sign_manifest(folder, data, store.keys.signing_key)
     store.audit.record(f"run.{status}", actor=cfg.actor, at=utc_now(), run=folder.name, manifest=sha256_bytes(data))

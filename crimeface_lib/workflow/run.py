@@ -291,6 +291,7 @@ def open_run(cfg: RunConfig, *, settings: Settings | None = None) -> Run:
     A notebook that papermill executes gets the folder of the whole run in ``cfg.run``; one opened by hand in
     JupyterLab gets a new folder.
     """
+    from crimeface_lib.workflow.retention import apply_on_open
     from crimeface_lib.workflow.store import CaseStore
 
     settings = settings or load_settings()
@@ -302,6 +303,7 @@ def open_run(cfg: RunConfig, *, settings: Settings | None = None) -> Run:
     actor = cfg.actor or login_name(os.environ)
     if actor != login_name(os.environ):
         identify(store, actor, environ=os.environ)
+    apply_on_open(store, actor=actor)
     cfg = cfg.model_copy(update={"actor": actor})
     device = resolve_device(cfg.device if cfg.device != "auto" else settings.device)
     parameters = to_plain(cfg.model_dump(mode="json", exclude={"run", "store"}))

@@ -16,6 +16,7 @@ from crimeface_lib.governance import (
     AuditLog,
     BiasRegister,
     ChangeRegister,
+    Disposer,
     DpiaRegister,
     ModelRegistry,
     People,
@@ -45,6 +46,7 @@ class CaseStore:
     reviews: ReviewBook
     models: ModelRegistry
     bias: BiasRegister
+    disposer: Disposer
     evidence: EvidenceStore
     clock: Clock
     settings: Settings
@@ -64,6 +66,7 @@ class CaseStore:
         models = ModelRegistry.open(folder / "models")
         gate = PolicyGate(dpias, policy=policy, audit=audit, clock=clock, models=models)
         bias = BiasRegister.open(documents, audit=audit, clock=clock, dpias=dpias)
+        disposer = Disposer.open(documents, audit=audit, clock=clock, people=people)
         review_key = backing.content_key(folder, "reviews", keys=keys)
         reviews = ReviewBook.open(documents, audit=audit, clock=clock, people=people, key=review_key)
         vault = folder / "evidence"
@@ -72,7 +75,8 @@ class CaseStore:
             vault, keys=keys, clock=clock, documents=items, person_of=lambda account: _person(people, account)
         )
         return cls(
-            folder, keys, audit, people, dpias, dpias.changes, policy, gate, reviews, models, bias, evidence, clock,
+            folder, keys, audit, people, dpias, dpias.changes, policy, gate, reviews, models, bias, disposer, evidence,
+            clock,
             settings,
         )  # fmt: skip
 
@@ -110,7 +114,13 @@ class CaseStore:
         records = backing.open_records(
             path / "entries.json", part=f"watchlist.{name}", keys=self.keys, settings=self.settings
         )
-        return Watchlist.open(path, key=key, clock=self.clock, documents=records)
+        watchlist = Watchlist.open(path, key=key, clock=self.clock, documents=records, purge=False)
+        if ended := watchlist.expired():
+            ids = {record: f"watchlist:{name}:{record}" for record in ended}
+            held = {record for record, id in ids.items() if self.disposer.holds_on(id, case=None)}
+            watchlist.purge(held=held)
+            self.disposer.note([id for record, id in ids.items() if record not in held], category="watchlist")
+        return watchlist
 
     def rotate_keys(self, *, actor: str, progress: Callable[[int, int], object] | None = None) -> int:
         """Rotate the keys, or finish a rotation that was interrupted; return how many keys were rewrapped."""

@@ -173,7 +173,7 @@ def test_refused_unreachable_and_silent_servers_are_told_in_time(serve, inbox):
         with pytest.raises(NotSentError, match="ConnectionRefusedError"):
             send(NOTICES[0], settings=settings(port), at=AT)
         silent.listen()
-        with pytest.raises(NotSentError, match="TimeoutError|SMTPServerDisconnected"):
+        with pytest.raises(NotSentError, match=r"TimeoutError|SMTPServerDisconnected"):
             send(NOTICES[0], settings=settings(port, smtp_timeout=0.2), at=AT)
 
 

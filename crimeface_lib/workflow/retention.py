@@ -1,0 +1,124 @@
+"""What a store and its runs keep, as the schedule in the store's ``retention.yaml`` sees it, and how each thing goes.
+
+Categories: ``evidence.<kind>``; ``watchlist`` (each entry has a last day of its own besides); ``run.report``, the
+folder of a run that this store's key signed; ``run.parameters``, the file with the paths of a run's inputs.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Iterator
+from datetime import UTC, datetime, time, timedelta
+from pathlib import Path
+
+import yaml
+
+from crimeface_lib.core.clock import from_iso
+from crimeface_lib.core.errors import NotFoundError
+from crimeface_lib.core.hashing import sha256_bytes
+from crimeface_lib.governance import Disposal, Item, RetentionPlan, RetentionSchedule
+from crimeface_lib.reporting import publish_index
+from crimeface_lib.workflow.seal import MANIFEST, SIGNATURE, read_manifest
+from crimeface_lib.workflow.store import CaseStore
+
+SCHEDULE = "retention.yaml"
+#: What the custody record of an erasure says. Words that no exhibit is likely to be called by.
+_PURPOSE = "end of the retention period"
+
+
+def read_schedule(store: CaseStore) -> RetentionSchedule:
+    """Return the store's schedule.
+
+    Raises
+    ------
+    NotFoundError : there is none. InputError : it says something else.
+    """
+    path = store.folder / SCHEDULE
+    if not path.is_file():
+        raise NotFoundError(
+            f"no retention schedule at {path}; copy configs/retention.yaml there and write your own periods into it"
+        )
+    return RetentionSchedule.from_yaml(path.read_text(encoding="utf-8"))
+
+
+def plan_retention(store: CaseStore) -> RetentionPlan:
+    """Return what would go now and why, and what a hold keeps; nothing is deleted."""
+    return read_schedule(store).due(kept_items(store), store.clock())
+
+
+def apply_retention(store: CaseStore, *, actor: str) -> Disposal:
+    """Erase what is due; the schedule's hash is in the audit log, with each erasure and each refusal."""
+    plan = plan_retention(store)
+    digest = sha256_bytes((store.folder / SCHEDULE).read_bytes())
+    store.audit.record("retention.applied", actor=actor, at=plan.at, schedule=digest, due=len(plan.to_delete))
+    done = store.disposer.dispose(
+        plan,
+        erase={
+            "evidence": lambda id: store.evidence.delete(_name(id), actor=actor, purpose=_PURPOSE),
+            "watchlist": lambda id: _remove_entry(store, id),
+            "run.report": lambda id: shutil.rmtree(store.settings.reports / _name(id)),
+            "run.parameters": lambda id: shutil.rmtree(_staged(store) / _name(id)),
+        },
+        actor=actor,
+    )
+    if any(id.startswith("report:") for id in done.erased):
+        publish_index(store.settings.reports)
+    return done
+
+
+def apply_on_open(store: CaseStore, *, actor: str) -> None:
+    """Apply the schedule if there is one and it says so."""
+    if (store.folder / SCHEDULE).is_file() and read_schedule(store).on_open:
+        apply_retention(store, actor=actor)
+
+
+def kept_items(store: CaseStore) -> Iterator[Item]:
+    """Yield everything that a schedule is asked about, with the holds on it."""
+
+    def item(id: str, category: str, since: datetime, *, case: str | None = None, **more: datetime) -> Item:
+        return Item(id, category, since, store.disposer.holds_on(id, case=case), case, **more)
+
+    for kept in store.evidence.list():
+        found = item(f"evidence:{kept.id}", f"evidence.{kept.kind}", kept.added, case=kept.case)
+        own = tuple(f"held by {holder}" for holder in store.evidence.holders(kept.id))
+        yield Item(found.id, found.category, found.since, (*found.holds, *own), found.case)
+    for folder in sorted((store.folder / "watchlists").glob("*")):
+        for entry in store.open_watchlist(folder.name).entries():
+            ends = datetime.combine(entry.expires + timedelta(days=1), time(), UTC)
+            yield item(f"watchlist:{folder.name}:{entry.record}", "watchlist", from_iso(entry.added_at), expires=ends)
+    cases: dict[str, str | None] = {}
+    for folder in sorted(path.parent for path in store.settings.reports.glob(f"*/{MANIFEST}")):
+        if _signed_here(store, folder):
+            manifest = read_manifest(folder)
+            cases[folder.name] = manifest.get("case")
+            yield item(f"report:{folder.name}", "run.report", from_iso(manifest["finished"]), case=manifest.get("case"))
+    for folder in sorted(path for path in _staged(store).glob("*") if path.is_dir()):
+        configs = [yaml.safe_load(path.read_text(encoding="utf-8")) for path in sorted(folder.glob("*.yaml"))]
+        if any(str(config.get("store")) == str(store.folder.resolve()) for config in configs):
+            since = datetime.fromtimestamp(folder.stat().st_mtime, UTC)
+            case = next((config["case"] for config in configs if config.get("case")), cases.get(folder.name))
+            yield item(f"parameters:{folder.name}", "run.parameters", since, case=case)
+
+
+def _signed_here(store: CaseStore, folder: Path) -> bool:
+    """Whether this store's key signed a run: other stores put theirs into the same folder."""
+    try:
+        seal = json.loads((folder / SIGNATURE).read_bytes())
+    except (OSError, ValueError):
+        return False
+    return bool(seal.get("key") == store.keys.signing_key.public_key().public_bytes_raw().hex())
+
+
+def _remove_entry(store: CaseStore, id: str) -> None:
+    _, name, record = id.split(":")
+    store.open_watchlist(name).remove(record)
+
+
+def _staged(store: CaseStore) -> Path:
+    return store.settings.stores / "runs"
+
+
+def _name(id: str) -> str:
+    """Return what stands after the first colon, a name of one thing in one folder."""
+    return Path(id.partition(":")[2]).name
