@@ -23,8 +23,8 @@ SEED = 0
 
 def faces(data: Path) -> Iterator[dict[str, Any]]:
     """LFW View 1: threshold on the training list, everything else on the test list."""
+    from crimeface_lib.faces import read_pairs
     from crimeface_lib.recognition import embed_images, load_calibration, score_pairs
-    from crimeface_lib.recognition.calibrate import read_pairs
 
     lists = {name: read_pairs(data / f"lfw/pairsDev{name}.txt") for name in ("Train", "Test")}
     files = sorted({file for pairs in lists.values() for a, b, _ in pairs for file in (a, b)})

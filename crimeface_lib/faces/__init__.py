@@ -5,6 +5,7 @@ top left pixel at (0, 0). Coming here needs no dlib: it loads with the first det
 """
 
 from crimeface_lib.faces.align import align_face
+from crimeface_lib.faces.collection import list_photos, read_pairs
 from crimeface_lib.faces.detect import Choice, Detector, Face, choose_face, detect_faces
 from crimeface_lib.faces.image import PhotoMetadata, load_image, photo_metadata
 from crimeface_lib.faces.landmarks import Landmarker, Landmarks, find_landmarks
@@ -23,6 +24,8 @@ __all__ = [
     "choose_face",
     "detect_faces",
     "find_landmarks",
+    "list_photos",
     "load_image",
     "photo_metadata",
+    "read_pairs",
 ]

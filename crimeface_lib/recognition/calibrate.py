@@ -27,6 +27,7 @@ from crimeface_lib.core.files import write_atomic
 from crimeface_lib.core.random import Seed, make_rng
 from crimeface_lib.core.results import Result
 from crimeface_lib.core.types import FloatArray
+from crimeface_lib.faces import read_pairs
 from crimeface_lib.metrics import cllr, cllr_min, eer, fit_logistic, pav_log_lr, subject_weights
 from crimeface_lib.recognition.compare import score_pairs
 from crimeface_lib.recognition.embed import embed_images
@@ -295,27 +296,6 @@ def calibrate_on_pairs(
         code=__version__,
         made_at=to_iso(at),
     )
-
-
-def read_pairs(path: str | Path) -> list[tuple[str, str, bool]]:
-    """Return (file, file, mated) of each pair in a list in LFW's format; files relative to the image folder.
-
-    Raises
-    ------
-    InputError : a line that is neither form.
-    """
-    found = []
-    for number, line in enumerate(Path(path).read_text("utf-8").splitlines()[1:], start=2):
-        words = line.split("\t")
-        if len(words) == 3:
-            words = [words[0], words[1], words[0], words[2]]
-        if len(words) != 4 or not words[1].isdigit() or not words[3].isdigit():
-            raise InputError(
-                f"{Path(path).name}, line {number}: got {line!r}, expected name, number, number or two names"
-            )
-        first, second = (f"{name}/{name}_{int(i):04d}.jpg" for name, i in (words[:2], words[2:]))
-        found.append((first, second, words[0] == words[2]))
-    return found
 
 
 def _fit(same: FloatArray, other: FloatArray, weights: FloatArray, knots: FloatArray, method: str) -> FloatArray:

@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 
 from crimeface_lib.core.errors import InputError, NotFoundError, ShapeError
+from crimeface_lib.faces import read_pairs
 from crimeface_lib.recognition import calibrate_on_pairs, fit_calibration, load_calibration
-from crimeface_lib.recognition.calibrate import Calibration, read_pairs
+from crimeface_lib.recognition.calibrate import Calibration
 
 RNG = np.random.default_rng(4)
 MATED, NONMATED = RNG.normal(2, 1, 2000), RNG.normal(0, 1, 2000)
