@@ -177,6 +177,16 @@ BENCHMARKS = [
               f"the peer has no lock, no fsync, no rename; {_DISK}"),
     Benchmark("storage", "vault put", "MB/s", (), "copy and fsync", f"64 MiB, hashed twice and encrypted, {_DISK}"),
     Benchmark("storage", "vault open", "MB/s", (), "copy and fsync", f"64 MiB, decrypted, hash verified, {_DISK}"),
+    Benchmark("storage", "ledger append, one by one, long log", "/s", (), "", f"one fsync each, {_DISK}"),
+    Benchmark("storage", "ledger append, batches of 1,000", "/s", (), "", f"one fsync each, {_DISK}"),
+    Benchmark("storage", "ledger verify", "/s", (), "", "index, chain and signature of each entry"),
+    Benchmark("storage", "ledger verify, ten times the entries", "of linear", ("≤ 1.3 of linear",), "",
+              "CPU time over ten times that of a tenth of the log"),
+    Benchmark("storage", "ledger verify, peak memory", "MB", ("≤ 2 MB",), "", "tracemalloc, opened to read"),
+    Benchmark("storage", "document insert, many in SQLite", "/s", (), "stock TinyDB",
+              f"one transaction, indexed; the peer writes one JSON file, no fsync; {_DISK}"),
+    Benchmark("storage", "document find in SQLite", "ms", ("≤ 20 ms",), "", "by a field's value, through its index"),
+    Benchmark("storage", "vault, 2 GiB, peak memory", "MB", ("≤ 64 MB",), "", "growth of the resident set; --full"),
 ]  # fmt: skip
 SECTIONS = tuple(dict.fromkeys(row.section for row in BENCHMARKS))
 

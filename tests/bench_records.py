@@ -6,6 +6,7 @@ import os
 import shutil
 import subprocess
 import sys
+import tracemalloc
 import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -15,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from tinydb import TinyDB
 
 from crimeface_lib import crime, storage, synthetic
 
@@ -130,7 +132,6 @@ def crime_rows(options: Options) -> Iterator[tuple[str, Callable[[], Measured]]]
 
 def storage_rows(options: Options) -> Iterator[tuple[str, Callable[[], Measured]]]:
     from bench import side_by_side
-    from tinydb import TinyDB
 
     keys, folder, at = storage.KeyRing.open(options.scratch / "keys.json"), options.scratch, datetime.now(UTC)
 
@@ -169,3 +170,90 @@ def storage_rows(options: Options) -> Iterator[tuple[str, Callable[[], Measured]
     yield "vault put", lambda: side_by_side(lambda turn: vaults[turn].put(source), copy, items=size)
     id_ = vaults[0].put(source).id
     yield "vault open", lambda: side_by_side(lambda _: vaults[0].open_to(id_, folder / "opened"), copy, items=size)
+    yield from large_rows(options, keys)
+
+
+def large_rows(options: Options, keys: storage.KeyRing) -> Iterator[tuple[str, Callable[[], Measured]]]:
+    """Logs, stores and files of the size that an installation has after years; smaller ones without ``--full``."""
+    from bench import Measured, Skipped, side_by_side
+
+    folder, at, many = options.scratch, datetime.now(UTC), 100_000 if options.full else 10_000
+    rows = [{"state": "draft", "number": number, "text": "x" * 100} for number in range(many)]
+
+    @cache
+    def log(count: int) -> storage.Ledger:
+        log = storage.Ledger.open(folder / f"large-{count}.jsonl", signing_key=keys.signing_key)
+        for start in range(0, count, 1000):
+            log.append_many(({"event": "search", "number": n} for n in range(start, start + 1000)), at=at)
+        return log
+
+    def batches(turn: int) -> None:
+        for start in range(0, many, 1000):
+            opened.append_many(({"event": "search", "number": n} for n in range(start, start + 1000)), at=at)
+
+    opened = storage.Ledger.open(folder / "batches.jsonl", signing_key=keys.signing_key)
+
+    def one_by_one() -> Measured:
+        log = storage.Ledger.open(folder / "one-by-one.jsonl", signing_key=keys.signing_key)
+        put = lambda _: [log.append({"event": "search", "number": n}, at=at) for n in range(many)]  # noqa: E731
+        return side_by_side(put, turns=1, items=many, note=f"{many:,} entries, after as many")
+
+    def linear() -> Measured:
+        both = side_by_side(
+            lambda _: log(many).verify(), lambda _: log(many // 10).verify(), turns=3, note=f"{many:,} entries"
+        )
+        return Measured((both.ours[1] / both.peer[1] / 10,), None, both.note)  # CPU time: others disturb it less
+
+    def memory() -> Measured:
+        log(many)
+        tracemalloc.start()
+        storage.Ledger.open(folder / f"large-{many}.jsonl").verify(log(many).checkpoint(at=at))
+        peak = tracemalloc.get_traced_memory()[1]
+        tracemalloc.stop()
+        return Measured((peak / 1e6,), None, f"{many:,} entries")
+
+    @cache
+    def filled() -> storage.DocumentStore:
+        store = storage.open_documents(f"sqlite:///{folder}/filled.sqlite")
+        store.insert_many("records", rows)
+        return store
+
+    def in_sqlite(turn: int) -> None:
+        storage.open_documents(f"sqlite:///{folder}/sqlite-{turn}.sqlite").insert_many("records", rows)
+
+    def in_tinydb(turn: int) -> None:
+        with TinyDB(folder / f"many-{turn}.json") as store:
+            store.table("records").insert_multiple(rows)
+
+    def two_gigabytes() -> Measured:
+        if not options.full:
+            raise Skipped("only with --full")
+        with open(folder / "huge", "wb") as file:
+            for number in range(2048):
+                file.write(number.to_bytes(8, "big") * (1 << 17))
+        done = subprocess.run([sys.executable, "-c", _HUGE, folder], capture_output=True, text=True, check=True)
+        return Measured((float(done.stdout),), None, "fresh process, put and open_to")
+
+    find = lambda _: filled().find("records", number=many // 2)  # noqa: E731
+    verify, timed = lambda _: log(many).verify(), {"turns": 3, "items": many, "note": f"{many:,} of them"}
+    yield "ledger append, one by one, long log", one_by_one
+    yield "ledger append, batches of 1,000", lambda: side_by_side(batches, **timed)
+    yield "ledger verify", lambda: side_by_side(verify, **timed)
+    yield "ledger verify, ten times the entries", linear
+    yield "ledger verify, peak memory", memory
+    yield "document insert, many in SQLite", lambda: side_by_side(in_sqlite, in_tinydb, **timed)
+    yield "document find in SQLite", lambda: side_by_side(find, calls=50, note=f"one of {many:,}")
+    yield "vault, 2 GiB, peak memory", two_gigabytes
+
+
+_HUGE = """
+import resource, sys
+from pathlib import Path
+from crimeface_lib.storage import KeyRing, Vault
+folder = Path(sys.argv[1])
+vault = Vault.open(folder / "huge-vault", keys=KeyRing.open(folder / "huge-keys.json"))
+vault.put(b"warm")
+before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+vault.open_to(vault.put(folder / "huge").id, folder / "huge-out")
+sys.stdout.write(str((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1e3))
+"""

@@ -200,6 +200,14 @@ class TinyDocuments:
             self._table(table).remove(doc_ids=[id])
             self._storage.forget_backups()
 
+    def tables(self) -> dict[str, tuple[int, dict[int, dict[str, Any]]]]:
+        """Return all there is: for each table the last id that was given, and the documents by id."""
+        content = self._storage.read()
+        last = content.get(_SEQUENCE, {}).get("1", {})
+        names = sorted({name for name in content if not name.startswith("_")} | set(last))
+        rows = {name: {int(id): row for id, row in content.get(name, {}).items()} for name in names}
+        return {name: (int(last.get(name, 0)), rows[name]) for name in names}
+
     @contextmanager
     def transaction(self) -> Iterator[TinyDocuments]:
         """Hold the lock for a block that reads and then writes; an error inside undoes the whole block.

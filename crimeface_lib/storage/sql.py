@@ -24,8 +24,15 @@ import sqlalchemy as sa
 from sqlalchemy.dialects.postgresql import insert as postgresql_insert
 from sqlalchemy.dialects.sqlite import insert as sqlite_insert
 
-from crimeface_lib.core.errors import CrimefaceError, InputError, IntegrityError, MissingBackendError
+from crimeface_lib.core.errors import (
+    CrimefaceError,
+    InputError,
+    IntegrityError,
+    MissingBackendError,
+    NotFoundError,
+)
 from crimeface_lib.core.hashing import sha256_bytes
+from crimeface_lib.storage.documents import TinyDocuments
 from crimeface_lib.storage.modes import refuse_others
 from crimeface_lib.storage.rules import checked_table, equality_key, no_document, plain_changes, plain_document
 from crimeface_lib.storage.schema import back_up, drop_backups, migrated, refuse_newer
@@ -189,6 +196,38 @@ class SqlDocuments:
             connection.execute(sa.delete(_fields).where(_is(_fields, collection, id)))
             connection.execute(sa.delete(_documents).where(_is(_documents, collection, id)))
             self._thread.forget = True
+
+    def take_over(self, path: str | Path) -> int:
+        """Move the records of the JSON file ``path`` into this space, ids and all; return how many there are.
+
+        The file is renamed to ``<name>.moved``, once they are here. Where that was interrupted, it is finished.
+
+        Raises
+        ------
+        InputError : this space holds other records. NotFoundError : no such file.
+        """
+        path = Path(path)
+        if not path.exists():
+            raise NotFoundError(f"no file {path.name} to move; its records may be here already")
+        tables = TinyDocuments.open(path).tables()
+        with self._writing() as connection:
+            mine = sa.select(_documents.c.collection, _documents.c.id, _documents.c.body)
+            found = connection.execute(
+                mine.where(_documents.c.collection.startswith(f"{self._space}/", autoescape=True))
+            )
+            here = {(collection, id): body for collection, id, body in found.all()}
+            rows = {(self._collection(name), id): one for name, (_, rows) in tables.items() for id, one in rows.items()}
+            if not here:
+                last = [{"collection": self._collection(name), "last": last} for name, (last, _) in tables.items()]
+                bodies = [{"collection": c, "id": id, "body": json.dumps(one)} for (c, id), one in rows.items()]
+                index = [row for (collection, id), one in rows.items() for row in _index(collection, id, one)]
+                for table, values in ((_sequences, last), (_documents, bodies), (_fields, index)):
+                    if values:
+                        connection.execute(sa.insert(table), values)
+            elif {key: json.loads(body) for key, body in here.items()} != rows:
+                raise InputError(f"this space of the database holds other records than {path.name}; name another one")
+        os.replace(path, path.with_name(f"{path.name}.moved"))
+        return len(rows)
 
     @contextmanager
     def transaction(self) -> Iterator[SqlDocuments]:

@@ -11,6 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from crimeface_lib.core.errors import ConfigError
+from crimeface_lib.core.plugins import load_backend
 from crimeface_lib.core.settings import Settings
 from crimeface_lib.storage import DocumentStore, KeyRing, TinyDocuments, Vault, open_documents
 from crimeface_lib.storage.unlock import Command, MasterKey, Passphrase, Unlock
@@ -52,10 +53,34 @@ def open_records(path: Path, *, part: str, keys: KeyRing, settings: Settings) ->
     if path.exists():
         raise ConfigError(
             f"the {part} records of this store lie in {path.name}, and CRIMEFACE_DOCUMENTS names a database; unset it, "
-            "or name another store"
+            "or run: crimeface records move"
         )
-    store = keys.derive("document space").hex()[:16]
-    return open_documents(settings.documents.get_secret_value(), space=f"{store}.{part}")
+    return open_documents(settings.documents.get_secret_value(), space=_space(part, keys))
+
+
+def move_records(folder: Path, *, settings: Settings) -> int:
+    """Move all records of the store in ``folder`` from their JSON files to the database; return how many there are.
+
+    Each file is renamed once its records are there. Where a move was interrupted, it is finished.
+
+    Raises
+    ------
+    ConfigError : the settings name no database. InputError : it holds other records of this store.
+    """
+    if settings.documents is None:
+        raise ConfigError("CRIMEFACE_DOCUMENTS names no database, expected sqlite:///FILE or postgresql+psycopg://…")
+    keys = KeyRing.open(folder / "keys.json", unlock=unlock_by(settings), create=False)
+    parts = {folder / "governance.json": "governance", folder / "evidence" / "records.json": "evidence"}
+    parts |= {path: f"watchlist.{path.parent.name}" for path in (folder / "watchlists").glob("*/entries.json")}
+    url, count = settings.documents.get_secret_value(), 0
+    for path, part in parts.items():
+        if path.exists():
+            count += load_backend("stores", "sql").open(url, space=_space(part, keys)).take_over(path)
+    return count
+
+
+def _space(part: str, keys: KeyRing) -> str:
+    return f"{keys.derive('document space').hex()[:16]}.{part}"
 
 
 def content_key(folder: Path, name: str, *, keys: KeyRing, first: bytes | None = None) -> bytes:

@@ -12,9 +12,10 @@ from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeEl
 
 from crimeface_lib.core.errors import CrimefaceError, InputError
 from crimeface_lib.core.yamltext import read_yaml
+from crimeface_lib.workflow.cli_assurance import bias, mlbom, models, notify, retention
 from crimeface_lib.workflow.cli_evidence import evidence
 from crimeface_lib.workflow.cli_governance import dpia, people, watchlist
-from crimeface_lib.workflow.cli_keys import keys
+from crimeface_lib.workflow.cli_keys import keys, records
 from crimeface_lib.workflow.cli_review import audit, policy, review
 
 app = typer.Typer(
@@ -39,7 +40,13 @@ app.add_typer(review, name="review")
 app.add_typer(policy, name="policy")
 app.add_typer(audit, name="audit")
 app.add_typer(evidence, name="evidence")
+app.add_typer(bias, name="bias")
+app.add_typer(retention, name="retention")
+app.add_typer(models, name="models")
+app.command("mlbom")(mlbom)
+app.command("notify")(notify)
 app.add_typer(keys, name="keys")
+app.add_typer(records, name="records")
 
 
 @app.command()

@@ -1,4 +1,4 @@
-"""Command-line group for the keys of a store: look at them, rotate them, seal their file in another way."""
+"""Command-line groups for what a store stands on: its keys, and the place of its records."""
 
 from __future__ import annotations
 
@@ -10,9 +10,11 @@ from rich.console import Console
 from rich.progress import Progress
 
 from crimeface_lib.core.errors import InputError
+from crimeface_lib.core.settings import load_settings
 from crimeface_lib.workflow.cli_governance import As, Store, acting, open_store
 
 keys = typer.Typer(no_args_is_help=True, help="The keys of a store: show, rotate, seal.")
+records = typer.Typer(no_args_is_help=True, help="Where a store keeps its records.")
 out = Console(highlight=False, soft_wrap=True)
 
 
@@ -63,3 +65,13 @@ def keys_seal(
     told = {"passphrase": "CRIMEFACE_PASSPHRASE", "command": "CRIMEFACE_KEY_COMMAND"}.get(way.kind if way else "")
     out.print(f"sealed by {opened.keys.sealed_by}" + (f"; set {told} from now on" if told else ""))
     out.print("whoever kept the old file and what opened it has its keys: run crimeface keys rotate as well")
+
+
+@records.command("move")
+def records_move(store: Store = None) -> None:
+    """Move the records of a store from JSON files to the database that CRIMEFACE_DOCUMENTS names."""
+    from crimeface_lib.workflow.backing import move_records
+
+    settings = load_settings()
+    count = move_records(store or settings.default_store, settings=settings)
+    out.print(f"{count} records moved; each JSON file is now called .moved: delete it once you have a backup")

@@ -15,6 +15,7 @@ from crimeface_lib.core.errors import ConfigError, InputError, NotFoundError
 from crimeface_lib.core.settings import Settings
 from crimeface_lib.governance import User
 from crimeface_lib.storage import KeyRing, Vault
+from crimeface_lib.workflow.backing import move_records
 from crimeface_lib.workflow.store import CaseStore
 
 AT = datetime(2026, 3, 4, tzinfo=UTC)
@@ -61,10 +62,28 @@ def test_records_lie_in_the_database_and_stores_do_not_meet_there(tmp_path: Path
     assert b"AB/1" not in on_disk
 
 
-def test_records_in_files_are_not_silently_left_behind(tmp_path: Path) -> None:
-    opened(tmp_path / "store").people.add(ADMIN)
-    with pytest.raises(ConfigError, match="records of this store lie in"):
-        opened(tmp_path / "store", documents=f"sqlite:///{tmp_path}/all.sqlite")
+def test_records_in_files_are_not_left_behind_but_moved(tmp_path: Path) -> None:
+    folder, place = tmp_path / "store", {"documents": f"sqlite:///{tmp_path}/all.sqlite"}
+    store = opened(folder)
+    store.people.add(ADMIN)
+    item = store.evidence.add(b"photo", actor="ada", purpose="intake", kind="photo", name="AB/1", case="C-7")
+    enrol(store)
+    with pytest.raises(ConfigError, match="crimeface records move"):
+        opened(folder, **place)
+    with pytest.raises(ConfigError, match="names no database"):
+        move_records(folder, settings=settings())
+    assert move_records(folder, settings=settings(**place)) == 4
+    assert move_records(folder, settings=settings(**place)) == 0
+    moved = opened(folder, **place)
+    assert [user.id for user in moved.people.list()] == ["root-1"]
+    assert moved.evidence.get(item.id, actor="ada", purpose="check") == b"photo"
+    assert len(moved.open_watchlist("list").entries()) == 2
+    (folder / "governance.json.moved").rename(folder / "governance.json")  # as if it had died before the rename
+    assert move_records(folder, settings=settings(**place)) == 1
+    moved.people.add(User("other-1", frozenset({"researcher"})), by=ADMIN)
+    (folder / "governance.json.moved").rename(folder / "governance.json")
+    with pytest.raises(InputError, match="holds other records"):
+        move_records(folder, settings=settings(**place))
 
 
 def test_a_rotation_covers_contents_watchlists_reviews_and_tokens(tmp_path: Path) -> None:
