@@ -12,15 +12,29 @@ from crimeface_lib.metrics.disaggregate import (
     rates_by_group,
 )
 from crimeface_lib.metrics.forecast import hit_rate, mase, pai, pei
+from crimeface_lib.metrics.scan import SurfaceComparison, compare_meshes, read_surface
+from crimeface_lib.metrics.surface import (
+    Alignment,
+    align,
+    closest_on_surface,
+    normal_error,
+    normalised_mean_error,
+    point_to_surface,
+)
 
 __all__ = [
     "MEASURES",
+    "Alignment",
     "Differentials",
     "ErrorRates",
     "Interval",
+    "SurfaceComparison",
+    "align",
     "bootstrap_interval",
     "cllr",
     "cllr_min",
+    "closest_on_surface",
+    "compare_meshes",
     "det_curve",
     "differential_intervals",
     "differentials",
@@ -29,11 +43,15 @@ __all__ = [
     "fit_logistic",
     "hit_rate",
     "mase",
+    "normal_error",
+    "normalised_mean_error",
     "pai",
     "pav_log_lr",
     "pei",
+    "point_to_surface",
     "rate_interval",
     "rate_replicas",
     "rates_by_group",
+    "read_surface",
     "subject_weights",
 ]

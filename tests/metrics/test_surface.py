@@ -9,7 +9,13 @@ from scipy.spatial import procrustes
 from scipy.spatial.transform import Rotation
 
 from crimeface_lib.core.errors import InputError, ShapeError
-from crimeface_lib.metrics.surface import align, normal_error, normalised_mean_error, point_to_surface
+from crimeface_lib.metrics.surface import (
+    align,
+    closest_on_surface,
+    normal_error,
+    normalised_mean_error,
+    point_to_surface,
+)
 
 
 @pytest.fixture
@@ -74,3 +80,42 @@ def test_normal_error_sees_growth_of_one_cap_only() -> None:
 def test_nme_needs_a_length() -> None:
     with pytest.raises(InputError, match="normaliser"):
         normalised_mean_error(np.zeros((2, 2)), np.ones((2, 2)), normaliser=0.0)
+
+
+def test_named_normalisers_are_those_of_the_literature() -> None:
+    truth = np.random.default_rng(4).normal(size=(68, 2)) * 40
+    estimate = truth + [3.0, 4.0]
+    eyes = np.hypot(*(truth[36] - truth[45]))
+    assert normalised_mean_error(estimate, truth, normaliser="interocular") == pytest.approx(5 / eyes)
+    width, height = truth.max(0) - truth.min(0)
+    assert normalised_mean_error(estimate, truth, normaliser="bbox") == pytest.approx(5 / np.sqrt(width * height))
+    with pytest.raises(ShapeError, match="expected 68"):
+        normalised_mean_error(estimate[:5], truth[:5], normaliser="bbox")
+    with pytest.raises(InputError, match="interocular"):
+        normalised_mean_error(estimate, truth, normaliser="pupils")  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_nearest_points_on_any_soup_of_triangles(seed: int) -> None:
+    """Sizes from 0.01 to 100, slivers and single points among them: against every triangle by trimesh."""
+    rng = np.random.default_rng(seed)
+    size = 10 ** rng.uniform(-2, 2, (60, 1, 1))
+    corners = rng.normal(size=(60, 1, 3)) * 20 + rng.normal(size=(60, 3, 3)) * size
+    corners[0, 2] = corners[0, 1]
+    corners[1] = corners[1, :1]
+    points = rng.normal(size=(80, 3)) * 40
+    distance, nearest, index = closest_on_surface(points, corners.reshape(-1, 3), np.arange(180).reshape(-1, 3))
+    sound = corners[2:]  # trimesh divides by zero at the degenerate ones
+    every = np.stack([trimesh.triangles.closest_point(sound, np.tile(p, (len(sound), 1))) for p in points])
+    segment = points[:, None] - corners[0, 0]
+    along = corners[0, 1] - corners[0, 0]
+    part = np.clip(segment @ along / (along @ along), 0, 1)
+    line = np.linalg.norm(segment[:, 0] - part * along, axis=1)
+    point = np.linalg.norm(points - corners[1, 0], axis=1)
+    expected = np.minimum(np.linalg.norm(every - points[:, None], axis=2).min(1), np.minimum(line, point))
+    np.testing.assert_allclose(distance, expected, atol=1e-9)
+    np.testing.assert_allclose(np.linalg.norm(points - nearest, axis=1), distance, atol=1e-9)
+    on_it = np.linalg.norm(
+        trimesh.triangles.closest_point(corners[index][index > 1], nearest[index > 1]) - nearest[index > 1], axis=1
+    )
+    assert on_it.max() < 1e-9
