@@ -4,7 +4,13 @@ from crimeface_lib.reporting.bias_figures import bias_rates_figure, bias_trend_f
 from crimeface_lib.reporting.crate import CRATE, build_crate, write_crate
 from crimeface_lib.reporting.crime_figures import completeness_figure, monthly_series_figure, pai_figure
 from crimeface_lib.reporting.dpia_page import publish_dpia
-from crimeface_lib.reporting.face_figures import contact_sheet, cumulative_error_figure, view_gain_figure
+from crimeface_lib.reporting.face_figures import (
+    contact_sheet,
+    cumulative_error_figure,
+    error_by_pose_figure,
+    landmark_overlay,
+    view_gain_figure,
+)
 from crimeface_lib.reporting.figures import custody_timeline, face_sheet, score_figure, uncertainty_sheet
 from crimeface_lib.reporting.index import publish_index
 from crimeface_lib.reporting.interactive import (
@@ -49,6 +55,7 @@ __all__ = [
     "crime_map",
     "cumulative_error_figure",
     "custody_timeline",
+    "error_by_pose_figure",
     "face_sheet",
     "face_view",
     "find_chromium",
@@ -59,6 +66,7 @@ __all__ = [
     "house_style",
     "html_table",
     "html_to_pdf",
+    "landmark_overlay",
     "monthly_chart",
     "monthly_series_figure",
     "pai_figure",

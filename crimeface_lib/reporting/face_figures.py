@@ -8,13 +8,16 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from crimeface_lib.core.arrays import check_image, check_vector
+from crimeface_lib.core.arrays import check_array, check_image, check_vector
 from crimeface_lib.core.errors import SchemaError, ShapeError
-from crimeface_lib.reporting.style import BLUE, INK, MUTED, ORANGE, house_style, new_figure
+from crimeface_lib.reporting.figures import STROKES, face_box
+from crimeface_lib.reporting.style import BLUE, INK, MUTED, ORANGE, PAPER, house_style, new_figure
 
 if TYPE_CHECKING:
     import pandas as pd
     from matplotlib.figure import Figure
+
+_DRAWN = {"found": ORANGE, "fitted": BLUE, "under": PAPER}
 
 
 def view_gain_figure(rows: pd.DataFrame) -> Figure:
@@ -114,4 +117,63 @@ def contact_sheet(pictures: Sequence[Any], captions: Sequence[str], *, columns: 
         for axes, image, caption in zip(grid, images, captions, strict=False):
             axes.imshow(image, interpolation="antialiased")
             axes.text(0.0, -0.03, caption, transform=axes.transAxes, va="top", size=7.0, color=INK, linespacing=1.25)
+    return figure
+
+
+def landmark_overlay(photo: Any, found: npt.ArrayLike, fitted: npt.ArrayLike, *, size: int = 280) -> np.ndarray:
+    """Return a (size, size, 3) uint8 picture of the face: landmarks found as orange dots, fitted ones as blue strokes.
+
+    Parameters
+    ----------
+    photo : (H, W, 3) uint8.
+    found, fitted : (68, 2) px; a missing landmark is NaN. Jaw landmarks slide along the outline of a turned head, so
+        those fitted may lie further along it than those found.
+    """
+    import cv2
+
+    image = check_image(photo, name="photo")
+    points = check_array(found, shape=(68, 2), name="found", finite=False)
+    lines = check_array(fitted, shape=(68, 2), name="fitted")
+    left, top, right, bottom = face_box(points[np.isfinite(points).all(axis=1)], image.shape)
+    scale = size / max(right - left, bottom - top)
+    shrink = cv2.INTER_AREA if scale < 1 else cv2.INTER_CUBIC
+    crop = cv2.resize(image[top:bottom, left:right], None, fx=scale, fy=scale, interpolation=shrink)
+    picture = np.full((size, size, 3), 255, np.uint8)
+    picture[: crop.shape[0], : crop.shape[1]] = crop[:size, :size]
+    colours = {name: tuple(int(code[k : k + 2], 16) for k in (1, 3, 5)) for name, code in _DRAWN.items()}
+    for start, stop, closed in STROKES:
+        stroke = np.round((lines[start:stop] - [left, top]) * scale * 16).astype(np.int32)[:, None]
+        for colour, width in (("under", 3), ("fitted", 1)):
+            cv2.polylines(picture, [stroke], closed, colours[colour], width, cv2.LINE_AA, shift=4)
+    for x, y in (points[np.isfinite(points).all(axis=1)] - [left, top]) * scale:
+        cv2.circle(picture, (round(x * 16), round(y * 16)), 32, colours["found"], -1, cv2.LINE_AA, shift=4)
+    return picture
+
+
+def error_by_pose_figure(yaw: npt.ArrayLike, errors: npt.ArrayLike) -> Figure:
+    """Draw each photo's error against the turn of the head, and the median of each ten degrees.
+
+    Parameters
+    ----------
+    yaw : (N,) degrees; errors : (N,) % of the distance between the eyes.
+    """
+    turn = np.abs(check_vector(yaw, name="yaw", minimum=1))
+    value = check_vector(errors, name="errors")
+    if len(turn) != len(value):
+        raise ShapeError(f"errors: got {len(value)} for {len(turn)} photos, expected one each")
+    bins = np.floor(turn / 10).astype(int)
+    middle = [(10 * k + 5, float(np.median(value[bins == k])), int((bins == k).sum())) for k in np.unique(bins)]
+    top = float(np.percentile(value, 99.5) * 1.2)
+    with house_style():
+        figure = new_figure(height=2.6, alt=f"Landmark error of {len(turn)} photos by turn of the head")
+        axes = figure.subplots()
+        axes.scatter(turn, np.minimum(value, top), s=6, color=BLUE, alpha=0.25, linewidth=0)
+        axes.plot([x for x, _, _ in middle], [y for _, y, _ in middle], color=ORANGE, marker="s", markersize=5)
+        for x, y, number in middle:
+            axes.annotate(
+                f"{number:,}", (x, y), xytext=(0, 7), textcoords="offset points", ha="center", size=7, color=INK
+            )
+        axes.set(xlabel="turn of the head to either side, degrees (numbers: photos)", xlim=(0, max(turn.max(), 10) + 2),
+                 ylabel="landmark error,\n% of the distance between the eyes", ylim=(0, top))  # fmt: skip
+        axes.grid(axis="y")
     return figure

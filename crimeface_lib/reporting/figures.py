@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 #: The iBUG 68 points as strokes: (start, stop, closed).
-_STROKES = (
+STROKES = (
     (0, 17, False), (17, 22, False), (22, 27, False), (27, 31, False), (31, 36, False),
     (36, 42, True), (42, 48, True), (48, 60, True), (60, 68, True),
 )  # fmt: skip
@@ -52,7 +52,7 @@ def face_sheet(
     image = check_image(photo, name="photo")
     points = check_array(landmarks, shape=(None, 2), name="landmarks")
     views = [(name, check_image(view, name=name)) for name, view in renders.items()]
-    box = _face_box(points, image.shape) if crop else (0, 0, image.shape[1], image.shape[0])
+    box = face_box(points, image.shape) if crop else (0, 0, image.shape[1], image.shape[0])
     shown = image[box[1] : box[3], box[0] : box[2]]
     panels = [("photo and landmarks", shown), *views]
     with house_style():
@@ -198,7 +198,7 @@ def custody_timeline(frame: pd.DataFrame) -> Figure:
     return figure
 
 
-def _face_box(points: np.ndarray, shape: tuple[int, ...]) -> tuple[int, int, int, int]:
+def face_box(points: np.ndarray, shape: tuple[int, ...]) -> tuple[int, int, int, int]:
     """Return left, top, right, bottom of a square around the points, cut at the edge of the picture."""
     centre = (points.min(axis=0) + points.max(axis=0)) / 2
     half = max(float(np.ptp(points, axis=0).max()) * 0.85, 8.0)
@@ -231,7 +231,7 @@ def _image_row(
 
 def _draw_landmarks(axes: Axes, points: np.ndarray, sd: Any, *, scale: int) -> None:
     if len(points) == 68:
-        for start, stop, closed in _STROKES:
+        for start, stop, closed in STROKES:
             stroke = points[start:stop]
             stroke = np.vstack([stroke, stroke[:1]]) if closed else stroke
             axes.plot(*stroke.T, color=PAPER, linewidth=1.8, alpha=0.55)

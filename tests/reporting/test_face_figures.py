@@ -7,7 +7,13 @@ import pandas as pd
 import pytest
 
 from crimeface_lib.core.errors import SchemaError, ShapeError
-from crimeface_lib.reporting import contact_sheet, cumulative_error_figure, view_gain_figure
+from crimeface_lib.reporting import (
+    contact_sheet,
+    cumulative_error_figure,
+    error_by_pose_figure,
+    landmark_overlay,
+    view_gain_figure,
+)
 from crimeface_lib.reporting.style import figure_png
 
 GAIN = pd.DataFrame({
@@ -48,3 +54,22 @@ def test_contact_sheet_holds_every_picture_with_its_words():
     assert figure_png(figure, dpi=40)
     with pytest.raises(ShapeError, match="expected one each"):
         contact_sheet(pictures, ["one"])
+
+
+def test_overlay_draws_both_and_takes_missing_landmarks(astronaut):
+    rng = np.random.default_rng(0)
+    found = rng.uniform([180, 60], [280, 180], (68, 2))
+    plain = landmark_overlay(astronaut, found, found + 3)
+    found[3] = np.nan
+    assert landmark_overlay(astronaut, found, np.nan_to_num(found, nan=200.0)).shape == (280, 280, 3)
+    orange, blue = (np.abs(plain.astype(int) - colour).sum(-1).min() for colour in ([230, 159, 0], [0, 114, 178]))
+    assert max(orange, blue) < 20
+
+
+def test_pose_figure_counts_the_photos_of_each_ten_degrees():
+    figure = error_by_pose_figure([-5, 3, 12, 47], [1.0, 3.0, 2.0, 6.0])
+    line = figure.axes[0].lines[0]
+    assert line.get_xdata().tolist() == [5, 15, 45]
+    assert line.get_ydata().tolist() == [2.0, 2.0, 6.0]
+    with pytest.raises(ShapeError, match="expected one each"):
+        error_by_pose_figure([1.0], [1.0, 2.0])
