@@ -15,6 +15,7 @@ from typing import Any
 from crimeface_lib.reconstruction.rasterize import Fragments, rasterize, rasterize_batch
 
 _HOMES = {
+    "BatchReconstruction": "batch",
     "Camera": "camera",
     "Fit": "fit",
     "Mesh": "mesh",
@@ -27,6 +28,7 @@ _HOMES = {
     "fit_landmarks": "fit",
     "load_morphable_model": "morphable",
     "reconstruct": "portrait",
+    "reconstruct_batch": "batch",
 }
 
 __all__ = [*_HOMES, "Fragments", "rasterize", "rasterize_batch"]
