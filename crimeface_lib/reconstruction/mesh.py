@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
+import os
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -58,21 +60,36 @@ class Mesh:
         """Write the mesh as its suffix says and return the files written.
 
         .glb : glTF 2.0, in metres as glTF demands, y up; provenance in ``asset.extras``.
-        .obj : millimetres; beside it a .mtl and a .png of the same name; provenance in comments.
+        .obj : millimetres; beside it a .mtl and a .png of the same name (spaces become _); provenance in comments.
         .ply : binary, millimetres; colour and ``sd_mm`` at each vertex, no UV; provenance in comments.
         .npz : every array, millimetres.
 
+        What a file of the same name held is replaced; when a write fails, it stays, and nothing new is left.
+
         Raises
         ------
-        InputError : another suffix.
+        InputError : another suffix, or a place that can't be written to.
         """
         path = Path(path)
         if path.suffix.lower() not in SUFFIXES:
             raise InputError(f"export: got {path.suffix or 'no suffix'!r}, expected one of {', '.join(SUFFIXES)}")
         writer = {".glb": self._glb, ".obj": self._obj, ".ply": self._ply, ".npz": self._npz}[path.suffix.lower()]
         contents = writer(path)
-        for target, data in contents.items():
-            write_atomic(target, data)
+        staged = {target: target.with_name(f".{target.name}.part") for target in contents}
+        try:
+            for target, data in contents.items():
+                write_atomic(staged[target], data)
+            for target, part in staged.items():
+                os.replace(part, target)
+        except OSError as error:
+            reason = error.strerror or type(error).__name__
+            raise InputError(
+                f"export: can't write {path.name} into {path.parent}: {reason}; choose a folder you may write to"
+            ) from error
+        finally:
+            for part in staged.values():
+                with contextlib.suppress(OSError):
+                    part.unlink(missing_ok=True)
         return tuple(contents)
 
     def _glb(self, path: Path) -> dict[Path, bytes]:
@@ -95,7 +112,8 @@ class Mesh:
         return {path: trimesh.exchange.gltf.export_glb(scene, include_normals=True, tree_postprocessor=add_extras)}
 
     def _obj(self, path: Path) -> dict[Path, bytes]:
-        material, picture = path.with_suffix(".mtl"), path.with_suffix(".png")
+        plain = path.with_name(path.stem.replace(" ", "_"))  # OBJ has no way to write a name with a space
+        material, picture = (plain.with_name(plain.name + suffix) for suffix in (".mtl", ".png"))
         corners = np.stack([self.triangles, self.triangles_uv], 2).reshape(-1, 6) + 1
         out = io.StringIO()
         out.write("".join(f"# {line}\n" for line in self._comments("millimetre")))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import struct
 from pathlib import Path
 
@@ -81,6 +82,92 @@ def test_npz_holds_every_array(head: Mesh, tmp_path: Path) -> None:
         np.testing.assert_array_equal(data["vertices"], head.vertices)
         np.testing.assert_array_equal(data["texture"], head.texture)
         assert "unit: millimetre" in data["about"]
+
+
+def _painted(toy: MorphableModel) -> Mesh:
+    """A texture in which no two places look alike."""
+    row, column = np.mgrid[:256, :256] / 255
+    ripple = 20 * np.sin(9 * row + 4 * column)
+    texture = np.stack([60 + 160 * row, 60 + 160 * column, 120 + 3 * ripple], -1).astype(np.uint8)
+    sd = np.linspace(0, 2, len(toy.mean))
+    return Mesh(toy.mean, toy.triangles, toy.uv, toy.triangles_uv, texture, sd, {"face_model_licence": "© CC0"})
+
+
+def _reloaded(path: Path) -> Mesh:
+    """What another program reads, as a Mesh in millimetres."""
+    if path.suffix == ".npz":
+        with np.load(path, allow_pickle=False) as data:
+            return Mesh(**{name: data[name] for name in data.files if name != "about"})
+    mesh = trimesh.load(path, force="mesh", process=False)
+    unit = 1000.0 if path.suffix == ".glb" else 1.0
+    material = mesh.visual.material
+    image = np.asarray((getattr(material, "baseColorTexture", None) or material.image).convert("RGB"))
+    faces, uv = np.asarray(mesh.faces), np.asarray(mesh.visual.uv)
+    return Mesh(np.asarray(mesh.vertices) * unit, faces, uv, faces, image, np.zeros(len(mesh.vertices)))
+
+
+@pytest.mark.parametrize("name", ["head.glb", "head.obj", "head.npz", "my first head.obj", "MY HEAD.GLB"])
+def test_the_file_read_back_looks_like_the_head(name: str, toy: MorphableModel, tmp_path: Path) -> None:
+    head = _painted(toy)
+    path = head.export(tmp_path / "a folder" / name)[0]
+    again = _reloaded(path.rename(path.with_suffix(path.suffix.lower())))
+    for view in ("frontal", "three-quarter"):
+        camera = Camera.look(view, head.vertices, size=160)
+        ours, theirs = (render(mesh, camera).astype(int) for mesh in (head, again))
+        difference = np.abs(ours - theirs).max(-1)
+        assert (difference > 6).mean() < 0.005, "the same picture but for rounding at edges"
+        assert np.abs(ours - ours[:, ::-1]).mean() > 5, "a flip would show"
+
+
+def test_the_ply_read_back_has_the_same_shape(toy: MorphableModel, tmp_path: Path) -> None:
+    head = _painted(toy)
+    mesh = trimesh.load(head.export(tmp_path / "head.ply")[0], process=False)
+    again = Mesh(
+        np.asarray(mesh.vertices), np.asarray(mesh.faces), head.uv, head.triangles_uv, head.texture, head.vertex_sd
+    )
+    camera = Camera.look("three-quarter", head.vertices, size=160)
+    np.testing.assert_allclose(render(again, camera, what="shape"), render(head, camera, what="shape"), atol=1)
+
+
+def test_a_file_is_replaced_and_nothing_else_is_left(head: Mesh, tmp_path: Path) -> None:
+    first = head.export(tmp_path / "my head.obj")
+    (tmp_path / "my head.obj").write_text("old")
+    assert head.export(tmp_path / "my head.obj") == first
+    assert (tmp_path / "my head.obj").read_text().startswith("# face_model_licence")
+    assert sorted(file.name for file in tmp_path.iterdir()) == ["my head.obj", "my_head.mtl", "my_head.png"]
+
+
+@pytest.mark.parametrize("failing", [1, 2, 3])
+def test_a_write_that_fails_leaves_what_was_there(
+    failing: int, head: Mesh, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "head.obj").write_text("old")
+    calls = []
+
+    def full(path: Path, data: bytes) -> None:
+        calls.append(path)
+        if len(calls) == failing:
+            raise OSError(28, "No space left on device")
+        path.write_bytes(data)
+
+    monkeypatch.setattr("crimeface_lib.reconstruction.mesh.write_atomic", full)
+    with pytest.raises(InputError, match=r"can't write head\.obj.*No space left"):
+        head.export(tmp_path / "head.obj")
+    assert [file.name for file in tmp_path.iterdir()] == ["head.obj"]
+    assert (tmp_path / "head.obj").read_text() == "old"
+
+
+def test_places_that_cant_be_written_to_are_named(head: Mesh, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(InputError, match="choose a folder you may write to"):
+        head.export(tmp_path / "file" / "head.glb")
+    if os.geteuid() != 0:  # root may write anywhere
+        (tmp_path / "locked").mkdir(mode=0o500)
+        with pytest.raises(InputError, match="Permission denied"):
+            head.export(tmp_path / "locked" / "head.glb")
+    (tmp_path / "folder.glb").mkdir()
+    with pytest.raises(InputError, match=r"can't write folder\.glb"):
+        head.export(tmp_path / "folder.glb")
 
 
 def test_unknown_suffix_is_refused(head: Mesh, tmp_path: Path) -> None:
