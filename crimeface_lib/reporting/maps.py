@@ -30,7 +30,7 @@ def crime_map(
     title: str,
     legend: str,
     attribution: str,
-    caveat: str = "",
+    caveat: str,
     outline: Any = None,
     hotspots: npt.ArrayLike | None = None,
 ) -> Figure:
@@ -42,7 +42,7 @@ def crime_map(
     values : (N,); NaN where there is no data, drawn white.
     legend : what is shown, in words and units ("recorded burglaries per cell, 2019").
     attribution : the data's source and licence, as its licence asks.
-    caveat : one sentence under the map.
+    caveat : what the map can't say, one sentence under it.
     outline : GeoDataFrame, GeoSeries or geometry drawn as the border of the area.
     hotspots : (N,) bool, cells ringed as hotspots.
 
