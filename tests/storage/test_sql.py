@@ -11,9 +11,16 @@ from pathlib import Path
 import pytest
 import sqlalchemy as sa
 
-from crimeface_lib.core.errors import CrimefaceError, InputError, IntegrityError, MissingBackendError, RefusedError
+from crimeface_lib.core.errors import (
+    CrimefaceError,
+    InputError,
+    IntegrityError,
+    MissingBackendError,
+    NotFoundError,
+    RefusedError,
+)
 from crimeface_lib.core.plugins import load_backend
-from crimeface_lib.storage import open_documents
+from crimeface_lib.storage import TinyDocuments, open_documents
 from crimeface_lib.storage.sql import SqlDocuments
 
 MODULE = SqlDocuments.open.__func__.__globals__  # type: ignore[attr-defined]
@@ -31,6 +38,29 @@ def test_spaces_of_one_database_do_not_meet(place: str) -> None:
     for space in ("", "_x", "a/b"):
         with pytest.raises(InputError):
             SqlDocuments.open(place, space=space)
+
+
+@databases
+def test_a_file_is_taken_over_with_its_ids(place: str, tmp_path: Path) -> None:
+    file = TinyDocuments.open(tmp_path / "records.json")
+    file.insert_many("row", [{"a": 1.0}, {"a": "é"}, {"a": None}])
+    file.delete("row", 3)
+    file.delete("gone", file.insert("gone", {}))
+    SqlDocuments.open(place, space="other").insert("row", {})
+    store = SqlDocuments.open(place, space="mine%_")
+    assert store.take_over(tmp_path / "records.json") == 2
+    assert (
+        store.find("row")
+        == file_rows(tmp_path / "records.json.moved")
+        == store.find("row", a=1) + store.find("row", a="é")
+    )
+    assert (store.insert("row", {}), store.insert("gone", {})) == (4, 2)
+    with pytest.raises(NotFoundError, match="may be here already"):
+        store.take_over(tmp_path / "records.json")
+
+
+def file_rows(path: Path) -> list[dict[str, object]]:
+    return TinyDocuments.open(path).find("row")
 
 
 def die_at_statement(last: int, act: Callable[[], object]) -> int:
@@ -200,3 +230,20 @@ def test_a_missing_package_is_named_with_its_extra(monkeypatch: pytest.MonkeyPat
 
 def test_it_shows_no_password(tmp_path: Path) -> None:
     assert repr(SqlDocuments.open(f"sqlite:///{tmp_path}/x.sqlite")) == "SqlDocuments(sqlite, space='main')"
+
+
+@databases
+def test_a_whole_store_works_on_it(place: str, tmp_path: Path) -> None:
+    from crimeface_lib.core.settings import Settings
+    from crimeface_lib.governance import User
+    from crimeface_lib.workflow.store import CaseStore
+
+    settings = Settings(_env_file=None, documents=place)  # type: ignore[call-arg]
+    store = CaseStore.open(tmp_path / "store", settings=settings)
+    store.people.add(User("root-1", frozenset({"admin"})))
+    item = store.evidence.add(b"photo", actor="ada", purpose="intake", kind="photo", name="AB/1", case="C-7")
+    store.evidence.add(b"crop", actor="ada", purpose="crop", kind="derivative", parents=[item.id], tool="crop 1")
+    store.evidence.delete(item.id, actor="ada", purpose="retention is over")
+    again = CaseStore.open(tmp_path / "store", settings=settings)
+    assert again.evidence.verify(again.evidence.checkpoint()).erased == 1
+    assert [user.id for user in again.people.list()] == ["root-1"]
