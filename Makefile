@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: demo test check lab apps bench clean
+.PHONY: demo test check lab apps bench evaluate clean
 
 demo: $(READY)
 	@$(BIN)/crimeface demo
@@ -26,6 +26,9 @@ apps: $(READY)
 
 bench: $(READY)
 	$(BIN)/python tests/bench.py
+
+evaluate: $(READY)
+	$(BIN)/python tests/evaluate.py
 
 clean:
 	rm -rf $(VENV) build dist .pytest_cache .mypy_cache .ruff_cache .import_linter_cache

@@ -33,11 +33,14 @@ class Measured(Result):
         """Return the figure as text.
 
         >>> Measured("EER", 1.8, 0.9, 2.94, 1000, "%", 1).in_words()
-        'EER 1.8 % (0.9 to 2.9, n = 1,000)'
+        'EER 1.8 % (0.9 to 2.9), n = 1,000'
         """
-        interval = "" if self.low is None else f"{self.low:.{self.digits}f} to {self.high:.{self.digits}f}, "
-        unit = f" {self.unit}" if self.unit else ""
-        return f"{self.name} {self.value:.{self.digits}f}{unit} ({interval}n = {self.n:,})"
+        return f"{self.name} {self.in_short()}, n = {self.n:,}"
+
+    def in_short(self) -> str:
+        """Return value, unit and interval alone."""
+        interval = "" if self.low is None else f" ({self.low:.{self.digits}f} to {self.high:.{self.digits}f})"
+        return f"{self.value:.{self.digits}f}{f' {self.unit}' if self.unit else ''}{interval}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,9 +97,15 @@ def bundled_results() -> tuple[Measurement, ...]:
 
 
 def results_markdown(results: Iterable[Measurement]) -> str:
-    """Return measurements as the table that README shows."""
-    rows = ["| what | figures, with 95 % intervals | protocol |", "|---|---|---|"]
+    """Return measurements as the tables that README shows: one for each protocol, a row a model."""
+    by_protocol: dict[tuple[str, tuple[tuple[str, int], ...]], list[Measurement]] = {}
     for result in results:
-        figures = "<br>".join(figure.in_words() for figure in result.figures)
-        rows.append(f"| `{result.model}` | {figures} | {result.protocol} |")
-    return "\n".join(rows)
+        shape = tuple((figure.name, figure.n) for figure in result.figures)
+        by_protocol.setdefault((result.protocol, shape), []).append(result)
+    blocks = []
+    for (protocol, shape), rows in by_protocol.items():
+        heads = [f"{name} (n = {n:,})" for name, n in shape]
+        lines = [f"| model | {' | '.join(heads)} |", "|---" * (len(heads) + 1) + "|"]
+        lines += [f"| `{r.model}` | {' | '.join(figure.in_short() for figure in r.figures)} |" for r in rows]
+        blocks.append(f"{protocol[:1].upper()}{protocol[1:]}.\n\n" + "\n".join(lines))
+    return "\n\n".join(blocks)

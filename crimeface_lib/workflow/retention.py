@@ -12,11 +12,10 @@ from collections.abc import Iterator
 from datetime import UTC, datetime, time, timedelta
 from pathlib import Path
 
-import yaml
-
 from crimeface_lib.core.clock import from_iso
 from crimeface_lib.core.errors import NotFoundError
 from crimeface_lib.core.hashing import sha256_bytes
+from crimeface_lib.core.yamltext import read_yaml
 from crimeface_lib.governance import Disposal, Item, RetentionPlan, RetentionSchedule
 from crimeface_lib.reporting import publish_index
 from crimeface_lib.workflow.seal import MANIFEST, SIGNATURE, read_manifest
@@ -94,7 +93,7 @@ def kept_items(store: CaseStore) -> Iterator[Item]:
             cases[folder.name] = manifest.get("case")
             yield item(f"report:{folder.name}", "run.report", from_iso(manifest["finished"]), case=manifest.get("case"))
     for folder in sorted(path for path in _staged(store).glob("*") if path.is_dir()):
-        configs = [yaml.safe_load(path.read_text(encoding="utf-8")) for path in sorted(folder.glob("*.yaml"))]
+        configs = [read_yaml(path.read_text(encoding="utf-8")) for path in sorted(folder.glob("*.yaml"))]
         if any(str(config.get("store")) == str(store.folder.resolve()) for config in configs):
             since = datetime.fromtimestamp(folder.stat().st_mtime, UTC)
             case = next((config["case"] for config in configs if config.get("case")), cases.get(folder.name))
