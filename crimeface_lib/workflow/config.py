@@ -63,6 +63,25 @@ class ReconstructConfig(RunConfig):
     formats: tuple[Literal["glb", "obj", "ply", "npz"], ...] = ("glb", "obj", "ply")
 
 
+class ReconstructManyConfig(RunConfig):
+    notebook: Literal["reconstruct_many"] = "reconstruct_many"
+    photos: Path = Field(description="folder of photos of one person")
+    face: Literal["largest", "central"] | int = Field("largest", description="which face of each photo")
+    shared_expression: bool = Field(False, description="the photos show one expression, as frames of one moment do")
+    sets: int = Field(8, ge=1, le=100, description="choices of 1, 2, … photos that are fitted to measure the gain")
+    reconstruct: ReconstructSection = ReconstructSection()
+    formats: tuple[Literal["glb", "obj", "ply", "npz"], ...] = ("glb", "obj", "ply")
+
+
+class EvaluateReconstructionConfig(RunConfig):
+    notebook: Literal["evaluate_reconstruction"] = "evaluate_reconstruction"
+    photos: Path = Field(description="folder of photos, searched to the bottom")
+    pairs: Path | None = Field(None, description="only the photos that this list of pairs in LFW's format names")
+    limit: int | None = Field(None, ge=1, description="at most so many, spread evenly")
+    face: Literal["largest", "central"] | int = Field("central", description="which face of each photo")
+    reconstruct: ReconstructSection = ReconstructSection(texture_size=256)
+
+
 class EmbedSection(Section):
     embedder: str = "dlib"
     detector: str = "dlib"
@@ -134,7 +153,14 @@ class CaseReportConfig(RunConfig):
 
 CONFIGS: dict[str, type[RunConfig]] = {
     str(model.model_fields["notebook"].default): model
-    for model in (ReconstructConfig, RecogniseConfig, CrimeOverviewConfig, CaseReportConfig)
+    for model in (
+        ReconstructConfig,
+        ReconstructManyConfig,
+        EvaluateReconstructionConfig,
+        RecogniseConfig,
+        CrimeOverviewConfig,
+        CaseReportConfig,
+    )
 }
 
 

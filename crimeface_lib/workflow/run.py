@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 from dataclasses import dataclass, field
 from datetime import datetime
 from io import BytesIO
@@ -51,7 +52,7 @@ class Run:
     record: dict[str, Any] = field(repr=False)
 
     # -- inputs, models, permits ---------------------------------------------------------------------------
-    def take_in(self, path: Path, *, role: str, evidence: bool = True) -> Path:
+    def take_in(self, path: Path, *, role: str, evidence: bool = True, pattern: str = "*.csv") -> Path:
         """Hash an input and, where it is evidence, keep an encrypted write-once copy with a custody event.
 
         Parameters
@@ -59,9 +60,11 @@ class Run:
         role : what it is to this run: "photo", "probe", "crime".
         evidence : False for what needs a hash but no custody: public data, a file or a folder of CSVs; and a probe,
             of which ``search`` takes a copy once there is a candidate.
+        pattern : which files of a folder count.
         """
         if path.is_dir() and not evidence:
-            digests = {p.relative_to(path).as_posix(): sha256_file(p) for p in sorted(path.rglob("*.csv"))}
+            files = [file for file in sorted(path.rglob(pattern)) if file.is_file()]
+            digests = {file.relative_to(path).as_posix(): sha256_file(file) for file in files}
             self._add("inputs", role=role, sha256=content_hash(digests).removeprefix("sha256:"), files=len(digests))
             return path
         if not path.is_file():
@@ -200,6 +203,17 @@ class Run:
         for written in thing.export(path):
             self._add("files", file=written.name, bytes=written.stat().st_size, sha256=sha256_file(written))
 
+    def scratch(self, name: str) -> Path:
+        """Return a folder for what is made on the way and must not stay: outside the run's folder, there again when
+        the run is resumed, deleted when the notebook finishes."""
+        path = self._scratch / name
+        path.mkdir(parents=True, exist_ok=True)
+        return path
+
+    @property
+    def _scratch(self) -> Path:
+        return self.store.settings.stores / "scratch" / self.id / self.cfg.notebook
+
     def found(self, *sentences: str) -> None:
         """Add to what the report's first block says was found."""
         self._add_lines("found", sentences)
@@ -261,6 +275,7 @@ class Run:
         """
         self.record["finished"] = to_iso(utc_now())
         self.record["seconds"] = round((utc_now() - self.started).total_seconds(), 1)
+        shutil.rmtree(self._scratch, ignore_errors=True)
         data = json.dumps(self.record, ensure_ascii=False, indent=1, allow_nan=False).encode()
         write_atomic(self.folder / "steps" / f"{self.cfg.notebook}.json", data)
         self.store.audit.record(
