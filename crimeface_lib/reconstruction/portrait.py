@@ -5,20 +5,23 @@ from __future__ import annotations
 import base64
 import html
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from crimeface_lib.core.arrays import check_image
+from crimeface_lib.core.device import resolve_device
 from crimeface_lib.core.errors import InputError
 from crimeface_lib.core.results import Result
 from crimeface_lib.faces import Face, choose_face, detect_faces, find_landmarks, load_image, photo_metadata
 from crimeface_lib.reconstruction.camera import Camera
 from crimeface_lib.reconstruction.fit import Fit, fit_landmarks
+from crimeface_lib.reconstruction.light import FRONTAL
 from crimeface_lib.reconstruction.mesh import Mesh, png_bytes
 from crimeface_lib.reconstruction.morphable import MorphableModel, load_morphable_model
+from crimeface_lib.reconstruction.photometric import Shading, refine_photometric
 from crimeface_lib.reconstruction.shade import render, uncertainty_limits
 from crimeface_lib.reconstruction.texture import Texture, bake_texture
 from crimeface_lib.reconstruction.view import View
@@ -43,6 +46,7 @@ class Reconstruction(Result):
     scale : factor from the model's millimetres to those of ``mesh``; 1 unless a length was given.
     sentences : which face of each photo was used, for the report.
     warnings : what the reader must know.
+    shading : light and albedo; None where the photometric stage didn't run.
     """
 
     model: MorphableModel = field(repr=False)
@@ -52,11 +56,29 @@ class Reconstruction(Result):
     scale: float
     sentences: tuple[str, ...]
     warnings: tuple[str, ...]
+    shading: Shading | None = field(default=None, repr=False)
 
     @property
     def texture(self) -> np.ndarray:
         """(S, S, 3) uint8 RGB, first row on top."""
         return self.baked.image
+
+    @property
+    def lighting(self) -> np.ndarray:
+        """(photos, 9, 3) spherical harmonics of each photo's light, as in ``Shading``; (0, 9, 3) if not known."""
+        return np.zeros((0, 9, 3)) if self.shading is None else self.shading.lighting
+
+    @property
+    def albedo(self) -> np.ndarray:
+        """(S, S, 3) uint8 sRGB, ``texture`` in an even white light.
+
+        Raises
+        ------
+        InputError : the photos' light is not known.
+        """
+        if self.baked.albedo is None:
+            raise InputError("albedo: the photos' light is not known; expected reconstruct(..., photometric=True)")
+        return self.baked.albedo
 
     @property
     def vertex_sd(self) -> np.ndarray:
@@ -126,20 +148,43 @@ class Reconstruction(Result):
         what: str = "texture",
         expression: bool | int = True,
         limits: tuple[float, float] | None = None,
+        lighting: np.ndarray | None = None,
     ) -> np.ndarray:
         """Return a (size, size, 3) uint8 picture; with a Camera, of the camera's own size.
 
         Parameters
         ----------
         camera : a Camera, the name of a view ("frontal", "three-quarter", "profile", ...), None for frontal.
-        what : "texture", "shape" or "uncertainty".
+        what : "texture", "albedo" (the texture without the photo's light), "shape" or "uncertainty".
         expression : as in ``mesh``; the first photo's by default, since the texture was taken with it.
         limits : mm at the ends of the colour scale; ``uncertainty_limits`` by default.
+        lighting : (9, 3) light to show the albedo in: one of ``lighting``, or of your making; for texture and albedo.
         """
         mesh = self.mesh(expression)
+        observed: np.ndarray | None = self.baked.observed
+        if lighting is not None and what not in ("texture", "albedo"):
+            raise InputError(f"lighting: got what={what!r}, expected 'texture' or 'albedo'")
+        if what == "albedo" or lighting is not None:
+            mesh, what, observed = replace(mesh, texture=self.albedo), "texture", None
         if not isinstance(camera, Camera):
             camera = self.look(camera or "frontal", size=size, expression=expression)
-        return render(mesh, camera, what=what, observed=self.baked.observed, limits=limits or self.uncertainty_limits)
+        return render(
+            mesh, camera, what=what, observed=observed, limits=limits or self.uncertainty_limits, lighting=lighting
+        )
+
+    def frontal(self, size: int = 256, *, relight: bool = True) -> np.ndarray:
+        """Return a (size, size, 3) uint8 picture of the face from the front with a neutral expression.
+
+        In a soft light from the viewer; in the photo's own where ``relight`` is False or the light is not known.
+        """
+        camera = self.look("frontal", size=size, expression=False, close=True)
+        lighting = FRONTAL if relight and self.baked.albedo is not None else None
+        return self.render(camera, expression=False, lighting=lighting)
+
+    def landmarks(self, photo: int = 0) -> np.ndarray:
+        """Return the head's (68, 2) landmarks in one of the photos, px; the jaw's are those of the head, not where the
+        outline of a turned head is seen."""
+        return self.cameras[photo].project(self.model.landmarks(self.mesh(photo).vertices))[0]
 
     def export(self, path: str | Path, *, expression: bool | int = False) -> tuple[Path, ...]:
         """Write the head as .glb (metres), .obj with .mtl and .png, .ply or .npz (mm); return the files."""
@@ -180,12 +225,14 @@ def reconstruct(
     images: Any,
     *,
     model: str | MorphableModel = "auto",
+    photometric: bool = True,
+    device: str | None = None,
     which: str | int = "largest",
     detector: str = "dlib",
     landmarker: str = "dlib68",
     shared_expression: bool = False,
     interpupillary_mm: float | None = None,
-    texture_size: int = 512,
+    texture_size: int = 1024,
 ) -> Reconstruction:
     """Reconstruct a face in 3D from one or several photos of the same person.
 
@@ -193,6 +240,10 @@ def reconstruct(
     ----------
     images : a photo or a sequence of photos: path, bytes, file object or (H, W, 3) uint8 RGB.
     model : "auto", the name of an installed face model, or a MorphableModel.
+    photometric : let the pixels refine the shape where that is credible (``refine_photometric``), and tell light
+        from skin colour. Without it the shape is that of the landmarks.
+    device : "cpu", "cuda", "cuda:1"; refused where it isn't there. Whichever it is, the matrices of one face are
+        too small to gain from it, and are solved on the CPU.
     which : which face of each photo, as ``faces.choose_face`` takes it.
     shared_expression : the photos show one expression (frames of a moment).
     interpupillary_mm : the person's distance between the pupils, where it is known; fixes the scale.
@@ -210,9 +261,14 @@ def reconstruct(
     taken = [observe(image, which=which, detector=detector, landmarker=landmarker) for image in _several(images)]
     if not taken:
         raise InputError("images: got none, expected at least one photo")
+    if device is not None:
+        resolve_device(device)
     loaded = load_morphable_model(model) if isinstance(model, str) else model
     fit = fit_landmarks(loaded, [one.view for one in taken], shared_expression=shared_expression)
-    return assemble(loaded, taken, fit, interpupillary_mm=interpupillary_mm, texture_size=texture_size)
+    return assemble(
+        loaded, taken, fit, photometric=photometric, shared_expression=shared_expression,
+        interpupillary_mm=interpupillary_mm, texture_size=texture_size,
+    )  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -225,8 +281,10 @@ class Observation:
     sentence: str
 
 
-def observe(image: Any, *, which: str | int, detector: str, landmarker: str) -> Observation:
-    """Return what one photo says; the first half of ``reconstruct``."""
+def observe(
+    image: Any, *, which: str | int = "largest", detector: str = "dlib", landmarker: str = "dlib68"
+) -> Observation:
+    """Return what one photo says; the first half of ``reconstruct``, and what ``gain_of_views`` takes."""
     photo, focal_prior, lens = _photo(image)
     choice = choose_face(detect_faces(photo, detector=detector), which=which, size=photo.shape[:2])
     landmarks = find_landmarks(photo, choice.face, landmarker=landmarker)
@@ -241,27 +299,35 @@ def assemble(
     taken: Sequence[Observation],
     fit: Fit,
     *,
+    photometric: bool = True,
+    shared_expression: bool = False,
     interpupillary_mm: float | None = None,
-    texture_size: int = 512,
+    texture_size: int = 1024,
 ) -> Reconstruction:
     """Return the reconstruction that a fit makes of the photos; the second half of ``reconstruct``."""
     photos, sentences = [one.photo for one in taken], [one.sentence for one in taken]
     if len(taken) > 1:
         sentences = [f"Photo {number}: {sentence}" for number, sentence in enumerate(sentences, 1)]
+    shading = None
+    if photometric:
+        views = [one.view for one in taken]
+        shading = refine_photometric(model, fit, views, photos, shared_expression=shared_expression)
+        fit = shading.fit
+    lighting = shading.lighting if shading and len(shading.lighting) else None
     shapes = [model.decode(fit.identity, expression) for expression in fit.expressions]
-    baked = bake_texture(model, shapes, photos, list(fit.cameras), size=texture_size)
+    baked = bake_texture(model, shapes, photos, list(fit.cameras), size=texture_size, lighting=lighting)
     scale = _scale(model, fit, interpupillary_mm)
     cameras = tuple(
         Camera(camera.rotation, camera.translation * scale, camera.focal, camera.principal, camera.size)
         for camera in fit.cameras
     )
-    warnings = list(fit.warnings)
+    warnings = [*fit.warnings, *(shading.warnings if shading else ())]
     if interpupillary_mm is None:
         warnings.append(
             "Metric scale unknown: a photo doesn't tell a large head far away from a small one nearby; "
             f"millimetres are those of the model's average head (± {fit.scale_sd:.1%} by its prior)."
         )
-    return Reconstruction(model, fit, cameras, baked, scale, tuple(sentences), tuple(warnings))
+    return Reconstruction(model, fit, cameras, baked, scale, tuple(sentences), tuple(warnings), shading)
 
 
 def _several(images: Any) -> Sequence[Any]:

@@ -8,6 +8,7 @@ import numpy as np
 
 from crimeface_lib.core.errors import InputError
 from crimeface_lib.reconstruction.camera import Camera
+from crimeface_lib.reconstruction.light import irradiance, to_linear, to_srgb
 from crimeface_lib.reconstruction.rasterize import Fragments, rasterize
 from crimeface_lib.reconstruction.uncertainty import vertex_normals
 
@@ -29,6 +30,7 @@ def render(
     what: str = "texture",
     observed: np.ndarray | None = None,
     limits: tuple[float, float] | None = None,
+    lighting: np.ndarray | None = None,
     supersample: int = 2,
 ) -> np.ndarray:
     """Return an (H, W, 3) uint8 picture of ``mesh`` through ``camera``.
@@ -39,6 +41,7 @@ def render(
         in), "shape" (clay under a soft light), "uncertainty" (``mesh.vertex_sd`` in the colours of cividis).
     observed : (S, S) in [0, 1], which texels a photo showed.
     limits : mm at the ends of the colour scale.
+    lighting : (9, 3) harmonics of a light to put on a ``mesh`` whose texture is an albedo; see ``light``.
 
     Raises
     ------
@@ -56,7 +59,9 @@ def render(
     if what == "texture":
         uv = _uv(mesh, seen)
         colour = sample(mesh.texture.astype(np.float32), uv)
-        if observed is not None:
+        if lighting is not None:
+            colour = to_srgb(to_linear(colour) * irradiance(_normals(mesh, seen), large.rotation, lighting))
+        elif observed is not None:
             filled = 1 - sample(observed.astype(np.float32)[..., None], uv)
             colour *= 1 - filled * (1 - np.clip(0.55 + 0.5 * light, 0, 1.05))
     elif what == "shape":
@@ -99,10 +104,15 @@ def _uv(mesh: Mesh, seen: Fragments) -> np.ndarray:
     return seen.interpolate(mesh.uv, mesh.triangles_uv)
 
 
+def _normals(mesh: Mesh, seen: Fragments) -> np.ndarray:
+    """Return (P, 3) unit normals at the covered pixels."""
+    normals = seen.interpolate(vertex_normals(mesh.vertices, mesh.triangles), mesh.triangles)
+    return normals / np.maximum(np.linalg.norm(normals, axis=1, keepdims=True), 1e-9)
+
+
 def _light(mesh: Mesh, camera: Camera, seen: Fragments) -> np.ndarray:
     """Return (P, 1) soft Lambert light at the covered pixels, about 1 where the key light falls."""
-    normals = seen.interpolate(vertex_normals(mesh.vertices, mesh.triangles), mesh.triangles) @ camera.rotation.T
-    normals /= np.maximum(np.linalg.norm(normals, axis=1, keepdims=True), 1e-9)
+    normals = _normals(mesh, seen) @ camera.rotation.T
     total = np.full(len(normals), _AMBIENT)
     for direction, strength in _LIGHTS:
         unit = np.array(direction) / np.linalg.norm(direction)

@@ -43,20 +43,26 @@ class SkinMap:
     laplacian: sp.csc_matrix
 
     def allowed(self, colour: np.ndarray, confidence: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Return (V,) in [0, 1], how far a photo may colour each vertex, and the (3,) skin tone.
+        """Return (V,) in [0, 1], how far a photo may colour each vertex, and the (C,) skin tone.
 
-        The middle of the face is taken as it is, beard and brows included; in the margin a colour must be
-        like the skin that the middle leads one to expect there; beyond it nothing is taken.
+        The middle of the face is taken as it is, beard and brows included, where it is seen squarely; in the
+        margin, and where the face turns away, a colour must be like the skin that the middle leads one to
+        expect there; beyond it nothing is taken.
+
+        Parameters
+        ----------
+        colour : (V, C), the first three sRGB in 0–255.
         """
         sure = self.inner * confidence * self.is_skin
         core = sure > 0.5 * sure.max()
-        tone = np.median(colour[core], 0) if core.any() else np.array([190.0, 150.0, 130.0])
-        expected = smooth_fill(self, colour, sure, towards=tone, stiffness=0.05)
-        difference = (_lab(colour) - _lab(expected)) * np.array([0.5, 1.0, 1.0])
+        tone = np.median(colour[core], 0) if core.any() else np.tile([190.0, 150.0, 130.0], colour.shape[1] // 3)
+        expected = smooth_fill(self, colour[:, :3], sure, towards=tone[:3], stiffness=0.05)
+        difference = (_lab(colour[:, :3]) - _lab(expected)) * np.array([0.5, 1.0, 1.0])
         like = 1 - np.clip((np.linalg.norm(difference, axis=1) - _SKIN_LIKE) / (_NOT_SKIN_LIKE - _SKIN_LIKE), 0, 1)
         like = _average(self, like, rounds=4)
         like = np.clip(2 * like - 1, 0, 1)  # hair nearby is reason enough to doubt
-        mask = np.maximum(self.inner, self.outer * like)
+        square = np.clip((confidence - 0.3) / 0.4, 0, 1)
+        mask = np.maximum(self.inner * np.maximum(square, like), self.outer * like)
         return np.where(self.is_skin, _average(self, mask, rounds=2), 1.0), tone
 
 

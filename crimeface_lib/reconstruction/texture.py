@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from crimeface_lib.reconstruction.camera import Camera
+from crimeface_lib.reconstruction.light import irradiance, to_linear, to_srgb
 from crimeface_lib.reconstruction.morphable import MorphableModel
 from crimeface_lib.reconstruction.rasterize import rasterize
 from crimeface_lib.reconstruction.shade import sample_pixels
 from crimeface_lib.reconstruction.skin import skin_map, smooth_fill
 from crimeface_lib.reconstruction.uncertainty import vertex_normals
+
+if TYPE_CHECKING:
+    import scipy.sparse as sp
 
 #: Colours (RGB) of parts that no photo showed, by the beginning of the region's name.
 DEFAULTS = {
@@ -31,11 +37,13 @@ class Texture:
     image : (S, S, 3) uint8 RGB, first row on top (v = 1).
     observed : (S, S) float32 in [0, 1]: 1 where a photo showed the texel, 0 where it is mirrored or filled.
     mirrored : (S, S) float32 in [0, 1]: part of the colour that came from the other side of the face.
+    albedo : (S, S, 3) uint8 sRGB, the colours in an even white light; None where the light isn't known.
     """
 
     image: np.ndarray
     observed: np.ndarray
     mirrored: np.ndarray
+    albedo: np.ndarray | None = None
 
     @property
     def observed_fraction(self) -> float:
@@ -75,8 +83,11 @@ class _Photo:
         distance = cv2.distanceTransform((~jump).astype(np.uint8), cv2.DIST_L2, 3)
         return cls(crop, small, cv2.dilate(filled, kernel), _smoothstep(distance / reach, 0.3, 1.0))
 
-    def look_up(self, points: np.ndarray, normals: np.ndarray, is_skin: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Return (P, 3) colours and (P,) confidences of ``points`` (P, 3) mm with unit ``normals``.
+    def look_up(
+        self, points: np.ndarray, normals: np.ndarray, shone: np.ndarray, is_skin: np.ndarray
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Return (P, 3) colours and (P,) confidences of ``points`` (P, 3) mm with unit ``normals``; (P, 6) with the
+        colours in an even light where the irradiance ``shone`` (P, 3) is known, else ``shone`` is (P, 0).
 
         Skin counts when seen squarely; teeth and eyes, which are small and round, from any side.
         """
@@ -90,7 +101,10 @@ class _Photo:
         shown = inside & (z <= self.depth[row, column] + 3.0)
         squarely = _smoothstep(facing + 0.5 * (1 - is_skin), 0.2, 0.55)
         confidence = shown * squarely * np.maximum(self.clear[row, column], 1 - is_skin)
-        return sample_pixels(self.image, pixels), confidence.astype(np.float32)
+        colours = sample_pixels(self.image, pixels)
+        if shone.shape[1]:
+            colours = np.concatenate([colours, to_srgb(to_linear(colours) / shone)], 1)
+        return colours, confidence.astype(np.float32)
 
 
 def bake_texture(
@@ -99,59 +113,91 @@ def bake_texture(
     images: list[np.ndarray],
     cameras: list[Camera],
     *,
-    size: int = 512,
+    size: int = 1024,
+    lighting: np.ndarray | None = None,
 ) -> Texture:
     """Return the texture of a head from the photos it was fitted to.
 
     Each texel takes the photos' colours weighted by how squarely they show it. What none shows is mirrored
     from the other side, its colour corrected to fit where the two meet; the rest continues the skin smoothly.
-    Hair, background and clothes are kept out: beyond the face's middle a colour unlike skin has no say.
+    Hair, background and clothes are kept out: a colour unlike skin has no say beyond the face's middle, nor
+    where the face turns away. Where the photos' light is known, the same is done with the light divided out.
 
     Parameters
     ----------
     shapes : for each photo the (V, 3) vertices with its expression, mm.
     images : (H, W, 3) uint8 RGB, as the cameras saw them.
     size : texels along a side.
+    lighting : (photos, 9, 3) as in ``Shading``; for ``Texture.albedo``.
     """
     skin = skin_map(model)
     photos = [_Photo.prepare(image, camera, shape, model.triangles, size)
               for image, camera, shape in zip(images, cameras, shapes, strict=True)]  # fmt: skip
     normals = [vertex_normals(shape, model.triangles) for shape in shapes]
-    mirror = skin.mirror
-    views = list(zip(photos, shapes, normals, strict=True))
-    at_vertices = _blend([photo.look_up(shape, normal, skin.is_skin) for photo, shape, normal in views])
+    mirror, shone = skin.mirror, [np.zeros((len(model.mean), 0))] * len(images)
+    if lighting is not None:
+        shone = [irradiance(n, c.rotation, light) for n, c, light in zip(normals, cameras, lighting, strict=True)]
+    views = list(zip(photos, zip(shapes, normals, shone, strict=True), strict=True))
+    at_vertices = _blend([photo.look_up(*of, skin.is_skin) for photo, of in views])
     allowed, tone = skin.allowed(*at_vertices)
     colour, confidence = at_vertices[0], at_vertices[1] * allowed
     field = smooth_fill(skin, colour, confidence * allowed**3, towards=tone)
     both = np.minimum(confidence, confidence[mirror])
-    correction = smooth_fill(skin, colour - colour[mirror], both, towards=np.zeros(3))
+    correction = smooth_fill(skin, colour - colour[mirror], both, towards=np.zeros_like(tone))
     field[~skin.is_skin] = _inner_parts(model, *at_vertices, tone)[~skin.is_skin]
     correction[~skin.is_skin] = 0.0
 
-    cells = rasterize(*_uv_plane(model, size), model.triangles_uv, height=size, width=size)
-    covered = cells.covered
-
-    def texels(values: np.ndarray) -> np.ndarray:
-        return cells.interpolate(values.astype(np.float32), model.triangles)
+    covered, nearest, mix = _texels(model, size)
 
     def seen(order: np.ndarray | slice) -> tuple[np.ndarray, np.ndarray]:
-        looks, smooth = [], texels(skin.is_skin[:, None])[:, 0]
-        for photo, shape, normal in views:
-            direction = texels(normal[order])
-            direction /= np.maximum(np.linalg.norm(direction, axis=1, keepdims=True), 1e-9)
-            looks.append(photo.look_up(texels(shape[order]), direction, smooth))
+        smooth, may = (mix @ np.stack([skin.is_skin, allowed[order]], 1).astype(np.float32)).T
+        looks = []
+        for photo, of in views:
+            mixed = mix @ np.concatenate([values[order] for values in of], 1).astype(np.float32)
+            direction = mixed[:, 3:6] / np.maximum(np.linalg.norm(mixed[:, 3:6], axis=1, keepdims=True), 1e-9)
+            looks.append(photo.look_up(mixed[:, :3], direction, mixed[:, 6:], smooth))
         colours, weight = _blend(looks)
-        return colours, weight * texels(allowed[order, None])[:, 0]
+        return colours, weight * may
 
     direct, weight = seen(slice(None))
     other, other_weight = seen(mirror)
-    other = np.clip(other + texels(correction), 0, 255)
-    filling = other_weight[:, None] * other + (1 - other_weight[:, None]) * texels(field)
-    final = weight[:, None] * direct + (1 - weight[:, None]) * filling
+    repaired, continued = np.split(mix @ np.concatenate([correction, field], 1).astype(np.float32), 2, axis=1)
+    final = other_weight[:, None] * np.clip(other + repaired, 0, 255) + (1 - other_weight[:, None]) * continued
+    final += weight[:, None] * (direct - final)
+
+    def spread(values: np.ndarray) -> np.ndarray:
+        picture = np.zeros((size, size, *values.shape[1:]), values.dtype)
+        picture[covered] = values
+        return picture.reshape(size * size, *values.shape[1:])[nearest]
+
+    picture = spread(np.clip(final + 0.5, 0, 255).astype(np.uint8))
     return Texture(
-        image=_spread(covered, np.round(np.clip(final, 0, 255)).astype(np.uint8)),
-        observed=_spread(covered, weight), mirrored=_spread(covered, (1 - weight) * other_weight),
+        image=np.ascontiguousarray(picture[..., :3]), observed=spread(weight),
+        mirrored=spread((1 - weight) * other_weight),
+        albedo=np.ascontiguousarray(picture[..., 3:]) if lighting is not None else None,
     )  # fmt: skip
+
+
+@lru_cache(maxsize=2)
+def _texels(model: MorphableModel, size: int) -> tuple[np.ndarray, np.ndarray, sp.csr_matrix]:
+    """Return which texels the chart covers (S, S), for each the flat index of the nearest covered one, and the
+    (P, V) weights of the vertices in the P covered ones."""
+    import cv2
+    import scipy.sparse as sp
+
+    plane = np.stack([model.uv[:, 0], 1 - model.uv[:, 1]], 1) * size
+    cells = rasterize(plane, np.ones(len(plane)), model.triangles_uv, height=size, width=size)
+    covered = cells.covered
+    count = int(covered.sum())
+    vertices = model.triangles[cells.pix_to_face[covered]].ravel()
+    start = np.arange(0, 3 * count + 1, 3)
+    mix = sp.csr_matrix((cells.bary[covered].ravel(), vertices, start), shape=(count, len(model.mean)))
+    _, label = cv2.distanceTransformWithLabels(
+        (~covered).astype(np.uint8), cv2.DIST_L2, 5, labelType=cv2.DIST_LABEL_PIXEL
+    )
+    place = np.zeros(int(label.max()) + 1, np.int64)
+    place[label[covered]] = np.flatnonzero(covered)
+    return covered, place[label], mix
 
 
 def _blend(looks: list[tuple[np.ndarray, np.ndarray]]) -> tuple[np.ndarray, np.ndarray]:
@@ -165,13 +211,13 @@ def _blend(looks: list[tuple[np.ndarray, np.ndarray]]) -> tuple[np.ndarray, np.n
 
 
 def _inner_parts(model: MorphableModel, colour: np.ndarray, confidence: np.ndarray, tone: np.ndarray) -> np.ndarray:
-    """Return (V, 3) colours for the unseen parts of eyes, teeth and mouth; zero elsewhere.
+    """Return (V, C) colours for the unseen parts of eyes, teeth and mouth; zero elsewhere.
 
     Teeth and mouth take the middle colour of what was seen of them, else, like the eyes, a default in the
     photo's light, which the skin tells.
     """
-    colours = np.zeros((len(model.mean), 3))
-    light = np.clip(tone.mean() / 165.0, 0.3, 1.1)
+    colours = np.zeros((len(model.mean), len(tone)))
+    light = np.repeat(np.clip(tone.reshape(-1, 3).mean(1) / 165.0, 0.3, 1.1), 3)
     for name, (start, stop) in model.regions.items():
         for beginning, default in DEFAULTS.items():
             if not name.startswith(beginning):
@@ -180,24 +226,8 @@ def _inner_parts(model: MorphableModel, colour: np.ndarray, confidence: np.ndarr
             if seen.sum() >= 20 and not name.startswith("eye"):
                 colours[start:stop] = np.median(colour[start:stop][seen], 0)
             else:
-                colours[start:stop] = np.array(default) * light
+                colours[start:stop] = np.tile(default, len(tone) // 3) * light
     return colours
-
-
-def _uv_plane(model: MorphableModel, size: int) -> tuple[np.ndarray, np.ndarray]:
-    plane = np.stack([model.uv[:, 0], 1 - model.uv[:, 1]], 1) * size
-    return plane, np.ones(len(plane))
-
-
-def _spread(covered: np.ndarray, values: np.ndarray) -> np.ndarray:
-    """Return an (S, S[, C]) picture of values at the covered texels, the rest taken from the nearest one."""
-    from scipy.ndimage import distance_transform_edt
-
-    picture = np.zeros((*covered.shape, *values.shape[1:]), values.dtype)
-    picture[covered] = values
-    nearest = distance_transform_edt(~covered, return_distances=False, return_indices=True)
-    spread: np.ndarray = picture[tuple(nearest)]
-    return spread
 
 
 def _smoothstep(value: np.ndarray, low: float, high: float) -> np.ndarray:
