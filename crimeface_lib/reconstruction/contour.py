@@ -43,3 +43,16 @@ def contour_lines(
         unique = list(dict.fromkeys(line))
         lines.append(np.array(unique[::-1], dtype=np.int32))
     return tuple(lines)
+
+
+def outward(points: np.ndarray) -> np.ndarray:
+    """Return (..., 17, 2) unit vectors out of the face across the jaw line of landmarks (..., 68, 2), NaN where not
+    seen; away from the face's middle where a neighbour is missing."""
+    jaw = points[..., :17, :]
+    tangent = np.gradient(jaw, axis=-2)
+    radial = np.where(np.isfinite(jaw), jaw - np.nanmean(points, -2, keepdims=True), [0.0, 1.0])
+    across = np.stack([-tangent[..., 1], tangent[..., 0]], -1)
+    across = np.where(np.isfinite(across).all(-1, keepdims=True), across, radial)
+    across *= np.where((across * radial).sum(-1, keepdims=True) < 0, -1.0, 1.0)
+    unit: np.ndarray = across / np.maximum(np.linalg.norm(across, axis=-1, keepdims=True), 1e-9)
+    return unit

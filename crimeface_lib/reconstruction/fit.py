@@ -11,8 +11,8 @@ from crimeface_lib.core.errors import InputError
 from crimeface_lib.core.results import Result
 from crimeface_lib.reconstruction.camera import Camera
 from crimeface_lib.reconstruction.morphable import MorphableModel
-from crimeface_lib.reconstruction.solver import Problem, Solution, solve
-from crimeface_lib.reconstruction.uncertainty import vertex_sd
+from crimeface_lib.reconstruction.rig import Rig
+from crimeface_lib.reconstruction.solver import Posterior, Problem, State, posterior, solve, start
 from crimeface_lib.reconstruction.view import View
 
 if TYPE_CHECKING:
@@ -31,12 +31,13 @@ class Fit(Result):
     cameras : one for each view.
     residual_px : (views,) root mean square distance of the landmarks kept, px.
     outliers : (views, 68) bool, landmarks that the robust loss gave less than a tenth of their weight.
-    vertex_sd : (V,) mm, posterior standard deviation along the normal, scale and pose removed.
+    identity_covariance : (K, K), posterior of the identity.
     focal_sd : (views,) px.
     scale_sd : relative posterior standard deviation of the size; from the model's prior unless a length is given.
     information : how many standard deviations' worth of identity the photos told (effective number of modes).
     iterations : of Levenberg and Marquardt.
     warnings : sentences for the reader.
+    morphable : the model itself.
     """
 
     model: str
@@ -45,12 +46,23 @@ class Fit(Result):
     cameras: tuple[Camera, ...]
     residual_px: np.ndarray
     outliers: np.ndarray = field(repr=False)
-    vertex_sd: np.ndarray = field(repr=False)
+    identity_covariance: np.ndarray = field(repr=False)
     focal_sd: np.ndarray
     scale_sd: float
     information: float
     iterations: int
     warnings: tuple[str, ...]
+    morphable: MorphableModel = field(repr=False)
+    _vertex_sd: list[np.ndarray] = field(default_factory=list, init=False, repr=False, compare=False)
+
+    @property
+    def vertex_sd(self) -> np.ndarray:
+        """(V,) mm, posterior standard deviation along the normal, scale and pose removed; worked out on first use."""
+        from crimeface_lib.reconstruction.uncertainty import vertex_sd
+
+        if not self._vertex_sd:
+            self._vertex_sd.append(vertex_sd(self.morphable, self.identity, self.identity_covariance))
+        return self._vertex_sd[0]
 
     def to_frame(self) -> pd.DataFrame:
         """Return one row a view."""
@@ -77,7 +89,7 @@ def fit_landmarks(
     """Fit identity, expressions and cameras to the landmarks of one person's photos.
 
     Closed-form affine pose, then Levenberg–Marquardt with an analytic Jacobian: landmark residuals under a
-    Geman–McClure loss, N(0, 1) identity, boxed expressions, log-normal focal lengths; jaw landmarks slide
+    redescending loss, N(0, 1) identity, boxed half-normal expressions, log-normal focal lengths; jaw landmarks slide
     along ``model.contour`` to the silhouette.
 
     Parameters
@@ -91,31 +103,46 @@ def fit_landmarks(
     ------
     InputError : no view.
 
-    References: Zhu et al. 2015 (contour landmarks); Geman and McClure 1987.
+    References: Zhu et al. 2015 (contour landmarks); Triggs et al. 2000 (Schur complement).
     """
     from threadpoolctl import threadpool_limits
 
     if not views:
         raise InputError("views: got none, expected at least one View")
+    observed = np.stack([view.points for view in views])[None]
+    sd = np.stack([np.broadcast_to(view.sd, 68) for view in views])[None].astype(np.float64)
+    sizes, focal = np.array([[view.size for view in views]]), np.array([[view.focal for view in views]])
     with threadpool_limits(1, user_api="blas"):  # matrices this small lose time to threads
-        problem = Problem.build(model, views, shared_expression=shared_expression, slide_contour=slide_contour)
-        solution = solve(problem, robust=robust, iterations=iterations)
-        sd, scale_sd = vertex_sd(model, solution.identity, solution.identity_covariance)
-    return _describe(model, views, problem, solution, sd, scale_sd)
+        problem = Problem.build(
+            model, observed, sd, sizes, focal, shared_expression=shared_expression, slide_contour=slide_contour
+        )
+        begin = start(problem)
+        if (begin.rotations[..., 2, 2] > 0).any():
+            raise InputError("points: got landmarks of a face seen from behind; expected iBUG order, not mirrored")
+        state = solve(problem, begin, robust=robust, iterations=iterations)
+        left = posterior(problem, state, robust=robust)
+    return _describe(model, views, problem, state, left)
 
 
-def _describe(
-    model: MorphableModel, views: list[View], problem: Problem, solution: Solution, sd: np.ndarray, scale_sd: float
-) -> Fit:
+def _describe(model: MorphableModel, views: list[View], problem: Problem, state: State, left: Posterior) -> Fit:
     """Return the Fit, with the sentences a reader should see."""
-    weights, seen = solution.weights, problem.seen
+    weights, seen, covariance = left.weights[0], problem.seen[0], left.covariance[0]
     outliers = (weights < 0.1) & seen
     kept = seen & ~outliers
-    distance = np.where(kept, (solution.residual**2).sum(-1), 0.0)
+    distance = np.where(kept, (left.residual[0] ** 2).sum(-1), 0.0)
     residual = np.sqrt(distance.sum(1) / np.maximum(kept.sum(1), 1))
-    information = float((1 - np.diag(solution.identity_covariance)).sum())
+    identity, origin = state.identity[0], Rig.of(model).origin
+    expressions = np.clip(state.expressions[0], *model.expression_bounds)
+    shape = np.r_[1.0, identity] @ Rig.of(model).growth
+    growth = shape[1:] / (shape @ np.r_[1.0, identity])
+    cameras = tuple(
+        Camera(rotation, shift - rotation @ origin, float(np.exp(log_focal)), np.array(view.size[::-1]) / 2, view.size)
+        for view, rotation, shift, log_focal in zip(
+            views, state.rotations[0], state.shifts[0], state.log_focal[0], strict=True
+        )
+    )
     warnings = []
-    gain = _gain_over_mean_face(solution)
+    gain = _gain_over_mean_face(identity, covariance)
     if gain < 1.0:
         warnings.append(
             f"The landmarks hardly tell this face from the average one (chi² falls by {gain:.1f} per mode told): "
@@ -130,19 +157,18 @@ def _describe(
             warnings.append(
                 f"{photo}: landmarks are {off:.1f} px off, {off / height:.0%} of the face: the fit is poor."
             )
-        if abs(solution.cameras[index].yaw_pitch_roll[0]) > 60:
+        if abs(cameras[index].yaw_pitch_roll[0]) > 60:
             warnings.append(f"{photo}: the head is turned by more than 60°, where landmarks are unreliable.")
     return Fit(
-        model=model.name, identity=solution.identity, expressions=solution.expressions, cameras=solution.cameras,
-        residual_px=residual, outliers=outliers, vertex_sd=sd, focal_sd=solution.focal_sd, scale_sd=scale_sd,
-        information=information, iterations=solution.iterations, warnings=tuple(warnings),
+        model=model.name, identity=identity, expressions=expressions, cameras=cameras, residual_px=residual,
+        outliers=outliers, identity_covariance=covariance, focal_sd=left.focal_sd[0],
+        scale_sd=float(np.sqrt(growth @ covariance @ growth)), information=float((1 - np.diag(covariance)).sum()),
+        iterations=int(state.steps[0]), warnings=tuple(warnings), morphable=model,
     )  # fmt: skip
 
 
-def _gain_over_mean_face(solution: Solution) -> float:
+def _gain_over_mean_face(identity: np.ndarray, covariance: np.ndarray) -> float:
     """Return how much of chi² the identity explains, per effective mode: what it would rise by with the
     identity at zero and all else free to adapt (second order, from the posterior)."""
-    covariance = solution.identity_covariance
-    told = float(np.trace(np.eye(len(covariance)) - covariance))
-    likelihood = np.linalg.inv(covariance) - np.eye(len(covariance))
-    return float(solution.identity @ likelihood @ solution.identity) / max(told, 1e-9)
+    told = float((1 - np.diag(covariance)).sum())
+    return float(identity @ np.linalg.solve(covariance, identity) - identity @ identity) / max(told, 1e-9)

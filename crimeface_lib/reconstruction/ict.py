@@ -98,7 +98,7 @@ def _assemble(data: dict[str, np.ndarray]) -> MorphableModel:
         name="ict", licence="MIT", source=f"ICT-VGL/ICT-FaceKit@{COMMIT[:7]}, © 2020 USC ICT",
         version=f"sha256:{digest.hexdigest()[:16]}", mean=mean, **basis,
         expression_names=tuple(str(name) for name in data["expression_names"]),
-        expression_bounds=(0.0, 1.0), expression_sd=0.35,
+        expression_bounds=(0.0, 1.0), expression_sd=0.2,  # most blendshapes of a photo rest near nought
         triangles=triangles, uv=uv, triangles_uv=triangles_uv,
         landmark_triangles=in_triangle, landmark_weights=np.eye(3)[corner],
         contour=contour_lines(mean, landmarks[:17], face),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numba
 import numpy as np
 
 from crimeface_lib.reconstruction.morphable import MorphableModel
@@ -9,17 +10,31 @@ from crimeface_lib.reconstruction.morphable import MorphableModel
 
 def vertex_normals(vertices: np.ndarray, triangles: np.ndarray) -> np.ndarray:
     """Return (V, 3) unit normals, weighted by triangle area; zero where a vertex is in no triangle."""
-    corners = vertices[triangles]
-    faces = np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0])
-    index = triangles.ravel()
-    each = np.repeat(faces, 3, axis=0)
-    normals = np.stack([np.bincount(index, each[:, axis], len(vertices)) for axis in range(3)], 1)
-    length = np.linalg.norm(normals, axis=1, keepdims=True)
-    return np.divide(normals, length, out=np.zeros_like(normals), where=length > 0)
+    normals: np.ndarray = _normals(np.ascontiguousarray(vertices, np.float64), np.ascontiguousarray(triangles))
+    return normals
 
 
-def vertex_sd(model: MorphableModel, identity: np.ndarray, covariance: np.ndarray) -> tuple[np.ndarray, float]:
-    """Return (V,) mm standard deviations along the normal, and that of the relative size.
+@numba.njit(cache=True)
+def _normals(vertices, triangles):
+    normals = np.zeros_like(vertices)
+    for t in range(len(triangles)):
+        a, b, c = triangles[t, 0], triangles[t, 1], triangles[t, 2]
+        for axis in range(3):
+            y, z = (axis + 1) % 3, (axis + 2) % 3
+            area = (vertices[b, y] - vertices[a, y]) * (vertices[c, z] - vertices[a, z])
+            area -= (vertices[b, z] - vertices[a, z]) * (vertices[c, y] - vertices[a, y])
+            normals[a, axis] += area
+            normals[b, axis] += area
+            normals[c, axis] += area
+    for v in range(len(normals)):
+        length = np.sqrt(normals[v, 0] ** 2 + normals[v, 1] ** 2 + normals[v, 2] ** 2)
+        if length > 0:
+            normals[v] /= length
+    return normals
+
+
+def vertex_sd(model: MorphableModel, identity: np.ndarray, covariance: np.ndarray) -> np.ndarray:
+    """Return (V,) mm standard deviations along the normal.
 
     What a similarity transform could explain is taken out first (least squares over the face region), so
     that the map shows shape and not the unknown scale.
@@ -30,20 +45,28 @@ def vertex_sd(model: MorphableModel, identity: np.ndarray, covariance: np.ndarra
     covariance : (K, K).
     """
     vertices = model.decode(identity)
-    normals = vertex_normals(vertices, model.triangles).astype(np.float32)
+    normals = vertex_normals(vertices, model.triangles)
     count, basis = len(covariance), model.identity[: len(covariance)]
     start, stop = model.regions["face"]
     centre = vertices[start:stop].mean(0)
-    face = vertices[start:stop] - centre
-    moves = _similarity_moves(face)  # (7, F, 3)
-    flat = moves.reshape(7, -1)[:, :].astype(np.float32)
+    flat = _similarity_moves(vertices[start:stop] - centre).reshape(7, -1).astype(np.float32)
     coefficients = np.linalg.solve(flat @ flat.T, flat @ basis[:, start:stop].reshape(count, -1).T)  # (7, K)
-    along = np.stack([np.einsum("vd,vd->v", mode, normals) for mode in basis])  # (K, V)
-    moved = np.einsum("svd,vd->sv", _similarity_moves(vertices - centre).astype(np.float32), normals)
-    along -= coefficients.T @ moved
+    moved = np.einsum("svd,vd->sv", _similarity_moves(vertices - centre), normals).astype(np.float32)
+    along = _along(basis, normals.astype(np.float32)) - coefficients.T @ moved
     factor = np.linalg.cholesky(covariance + 1e-12 * np.eye(count)).astype(np.float32)
-    sd = np.sqrt(((factor.T @ along) ** 2).sum(0))
-    return sd.astype(np.float64), float(np.sqrt(coefficients[6] @ covariance @ coefficients[6]))
+    spread = factor.T @ along
+    return np.sqrt(np.einsum("kv,kv->v", spread, spread)).astype(np.float64)
+
+
+@numba.njit(cache=True, fastmath=True)
+def _along(basis, normals):
+    """Return (K, V), modes (K, V, 3) along normals (V, 3)."""
+    count, vertices = basis.shape[:2]
+    out = np.empty((count, vertices), np.float32)
+    for k in range(count):
+        for v in range(vertices):
+            out[k, v] = basis[k, v, 0] * normals[v, 0] + basis[k, v, 1] * normals[v, 1] + basis[k, v, 2] * normals[v, 2]
+    return out
 
 
 def _similarity_moves(points: np.ndarray) -> np.ndarray:

@@ -11,7 +11,7 @@ from scipy.spatial.transform import Rotation
 from crimeface_lib.core.errors import InputError, ShapeError
 from crimeface_lib.metrics.surface import normal_error
 from crimeface_lib.reconstruction import MorphableModel, View, fit_landmarks, load_morphable_model
-from crimeface_lib.reconstruction.solver import Problem, State, _cost, _normal, _project, _step, start
+from crimeface_lib.reconstruction.solver import Problem, cost, linearise, look, start, step
 from crimeface_lib.reconstruction.uncertainty import vertex_normals, vertex_sd
 
 IDENTITY = np.array([0.8, -0.6, 0.5, 1.2, -0.9, 0.7, 0.4, -0.5])
@@ -35,31 +35,33 @@ def test_exact_landmarks_give_the_face_and_the_camera_back(toy: MorphableModel, 
 def test_gradient_and_curvature_agree_with_finite_differences(toy: MorphableModel, take, shared: bool) -> None:
     rng = np.random.default_rng(3)
     views = [take(toy, IDENTITY, SMILE, yaw=yaw, noise=2.0, rng=rng)[0] for yaw in (-20, 25)]
-    problem = Problem.build(toy, views, shared_expression=shared, slide_contour=True)
-    begin = start(problem)
-    state = State(
-        IDENTITY * 0.3, np.full((2, 2), 0.4), Rotation.from_rotvec([0.02, 0.03, -0.01]).as_matrix() @ begin.rotations,
-        begin.shifts, begin.log_focal + 0.1,
+    problem = Problem.build(
+        toy, np.stack([view.points for view in views])[None], np.full((1, 2, 68), 2.0),
+        np.array([[view.size for view in views]]), np.array([[view.focal for view in views]]),
+        shared_expression=shared, slide_contour=True,
     )  # fmt: skip
-    rows = np.tile(np.arange(68), (2, 1))
-    weights = rng.uniform(0.3, 1, (2, 68))
+    begin = start(problem)
+    state = replace(
+        begin, identity=IDENTITY[None] * 0.3, expressions=np.tile([0.4, -0.02], (1, 2, 1)),
+        rotations=Rotation.from_rotvec([0.02, 0.03, -0.01]).as_matrix() @ begin.rotations,
+        log_focal=begin.log_focal + 0.1,
+    )  # fmt: skip
+    weights = rng.uniform(0.3, 1, (1, 2, 68))
 
-    def cost(d_global: np.ndarray, d_local: np.ndarray) -> float:
-        moved = _step(problem, state, d_global, d_local)
-        return _cost(problem, moved, _project(problem, moved, rows)[2] - problem.observed, weights) / 2
+    def half(d_global: np.ndarray, d_local: np.ndarray) -> float:
+        moved = step(problem, state, d_global, d_local)
+        residual = look(problem, moved).at(np, moved.rows).pixels - problem.observed
+        return float(cost(problem, moved, residual, weights)[0]) / 2
 
-    normal = _normal(problem, state, rows, _project(problem, state, rows), weights)
-    for index in range(len(normal.g)):
-        step = np.eye(len(normal.g))[index] * 1e-5
-        found = (cost(step, 0 * normal.l) - cost(-step, 0 * normal.l)) / 2e-5
-        assert found == pytest.approx(normal.g[index], rel=1e-4, abs=1e-3)
-    for index in np.ndindex(normal.l.shape):
-        step = np.zeros_like(normal.l)
-        step[index] = 1e-5
-        found = (cost(0 * normal.g, step) - cost(0 * normal.g, -step)) / 2e-5
-        assert found == pytest.approx(normal.l[index], rel=1e-4, abs=1e-3)
-    step_g, step_l = normal.solve(1e-3)
-    assert cost(step_g, step_l) < cost(0 * step_g, 0 * step_l)
+    normal = linearise(problem, state, look(problem, state).at(np, state.rows), weights)
+    still = 0 * normal.g, 0 * normal.l
+    for which, gradient in enumerate((normal.g, normal.l)):
+        for index in np.ndindex(gradient.shape):
+            move = [part.copy() for part in still]
+            move[which][index] = 1e-5
+            found = (half(*move) - half(*(-part for part in move))) / 2e-5
+            assert found == pytest.approx(gradient[index], rel=1e-4, abs=1e-3)
+    assert half(*normal.solve(np, np.array([1e-3]))) < half(*still)
 
 
 def test_the_posterior_covers_the_truth(toy: MorphableModel, take) -> None:
@@ -82,7 +84,7 @@ def test_vertex_sd_agrees_with_samples_of_the_posterior(toy: MorphableModel) -> 
     normals = vertex_normals(mean, toy.triangles)
     drawn = rng.multivariate_normal(IDENTITY, covariance, 500)
     errors = np.stack([normal_error(toy.decode(identity), mean, normals) for identity in drawn])
-    sd, _ = vertex_sd(toy, IDENTITY, covariance)
+    sd = vertex_sd(toy, IDENTITY, covariance)
     np.testing.assert_allclose(errors.std(0)[sd > 0.05], sd[sd > 0.05], rtol=0.15)
 
 
