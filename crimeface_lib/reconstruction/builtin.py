@@ -64,7 +64,7 @@ def _build() -> MorphableModel:
     return MorphableModel(
         name="builtin",
         licence="MIT, made by this project",
-        source="made by code from published measurements (NIOSH 2005, Farkas 1994) and estimates",
+        source="made by code from published measurements (ANSUR II 2012, NIOSH 2005, Farkas 1994) and estimates",
         version=digest[:12],
         mean=mean,
         identity=identity32,

@@ -12,7 +12,7 @@ from crimeface_lib.reconstruction.morphable import LANDMARK_MIRROR
 # Frontal places (x, y) mm of the left side, on the mean head; the right side mirrors them. They follow how
 # landmarkers mark photos (for instance a little inside the corners of the eye), judged on 60 photos of LFW.
 _BROW = ((10.7, 13.7), (20.4, 18.4), (31.4, 20.4), (42.6, 18.4), (52.6, 11.4))
-_BRIDGE = ((0.0, 0.8), (0, -11.5), (0, -24.5), (0, -36.7))
+_BRIDGE = ((0.0, 0.8), (0, -11.0), (0, -23.0), (0, -34.8))
 _BASE = ((0.0, -49.2), (6.6, -47.8), (12.8, -45.6))
 _UPPER_LIP = ((0.0, -62.3), (6.8, -61.2), (16.2, -64.8))
 _LOWER_LIP = ((0.0, -79.2), (8.0, -78.4), (17.0, -75.6))

@@ -13,19 +13,19 @@ AXIS_Z = 8.0  # the vertical axis from which rays leave in the face, mm in front
 _SECTION_Y = np.array([-126.0, -118, -108, -100, -90, -82, -75, -68, -60, -50, -40, -28, -15, 0, 15, 35, 58])
 _SECTIONS = np.array(
     [  # half breadth, widest at z, midline z, exponent
-        [28, 36, 80, 2.0],
-        [36, 32, 92.5, 2.0],
-        [42.5, 26, 98.4, 2.0],
-        [48.3, 21, 98.8, 2.0],
-        [56, 15, 96.2, 1.95],
-        [58.5, 11, 96.6, 1.9],
-        [60.8, 8, 97.0, 1.88],
-        [62, 6, 96.8, 1.88],
-        [64, 6, 97.2, 1.9],
-        [65, 7, 96.8, 1.95],
-        [66.5, 9, 93.5, 2.0],
-        [68, 12, 90.0, 2.1],
-        [69, 13, 87.5, 2.2],
+        [28, 36, 82, 2.0],
+        [36, 32, 95.5, 2.0],
+        [42.5, 26, 102.2, 2.0],
+        [48.3, 21, 103.0, 2.0],
+        [56, 15, 100.2, 1.95],
+        [58.5, 11, 100.2, 1.9],
+        [60.8, 8, 100.5, 1.88],
+        [62, 6, 100.3, 1.88],
+        [64, 6, 100.7, 1.9],
+        [65, 7, 100.0, 1.95],
+        [66.5, 9, 96.3, 2.0],
+        [68, 12, 91.8, 2.1],
+        [69, 13, 88.3, 2.2],
         [69.5, 12, 90.0, 2.3],
         [68.5, 10, 97.0, 2.3],
         [66, 8, 96.0, 2.25],
@@ -179,12 +179,12 @@ def _segment_relief(p: FloatArray, a: tuple[float, float], b: tuple[float, float
 def _nose(p: FloatArray) -> FloatArray:
     q = p.copy()
     q[:, 0] = np.abs(q[:, 0])
-    bridge = _cone(q, (0, 6, 85.6), (0, -31, 109.2), 6.9, 7.6)
+    bridge = _cone(q, (0, 6, 85.6), (0, -29, 109.2), 6.9, 7.8)
     wall = _cone(q, (0, 5, 74.0), (0, -37, 90.5), 9.4, 15.8)
-    tip = _ellipsoid(q, (0, -36.6, 109.0), (9.8, 8.4, 12.6))
-    dome = _ellipsoid(q, (3.8, -36.4, 112.0), (6, 6, 7.6))
-    wing = _ellipsoid(q, (12.1, -41.0, 100.6), (5.6, 6.2, 9.2))
-    pillar = _cone(q, (0, -42.6, 110.5), (0, -45.6, 99.0), 3.2, 3.6)
+    tip = _ellipsoid(q, (0, -34.8, 109.0), (10.2, 8.8, 12.6))
+    dome = _ellipsoid(q, (3.8, -34.6, 112.0), (6.2, 6.2, 7.6))
+    wing = _ellipsoid(q, (12.1, -40.2, 101.6), (5.8, 6.8, 9.6))
+    pillar = _cone(q, (0, -41.4, 110.5), (0, -45.6, 101.0), 3.2, 3.8)
     nose = smooth_min(bridge, wall, 13.0)
     nose = smooth_min(nose, smooth_min(tip, dome, 5.0), 8.0)
     nose = smooth_min(nose, wing, 5.2)
@@ -198,8 +198,8 @@ def _lips(p: FloatArray) -> FloatArray:
     arch = 0.0185 * x**2
     line = STOMION_Y + lip_line(x)
     bow = -0.7 * np.exp(-((x / 4.0) ** 2)) + 0.5 * np.exp(-(((x - 8) / 6) ** 2))
-    upper = np.hypot((y - (line + 4.4 * taper + bow * 0.6)) / 1.12, z - (100.5 - arch)) - (5.5 * taper - 0.4)
-    lower = np.hypot((y - (line - 4.9 * taper)) / 1.1, z - (98.3 - arch)) - (5.8 * taper - 0.5)
+    upper = np.hypot((y - (line + 4.4 * taper + bow * 0.6)) / 1.12, z - (104.0 - arch)) - (5.5 * taper - 0.4)
+    lower = np.hypot((y - (line - 4.9 * taper)) / 1.1, z - (102.0 - arch)) - (5.8 * taper - 0.5)
     return smooth_min(upper, lower, 1.8)
 
 
@@ -208,7 +208,7 @@ STOMION_Y = -69.6
 
 def lip_front(x: FloatArray) -> FloatArray:
     """Depth of the meeting of the lips at ``x`` mm from the midline, about."""
-    return 102.5 - 0.0185 * x**2
+    return 106.0 - 0.0185 * x**2
 
 
 def lip_line(x: FloatArray) -> FloatArray:
