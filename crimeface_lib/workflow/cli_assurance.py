@@ -93,11 +93,13 @@ def bias_trend(
 
 
 @retention.command("list")
-def retention_list(store: Store = None) -> None:
+def retention_list(store: Store = None, actor: As = None) -> None:
     """Dry run: what would go, what a hold keeps, and why. Nothing is deleted."""
     from crimeface_lib.workflow.retention import plan_retention
 
-    plan = plan_retention(open_store(store))
+    opened = open_store(store)
+    user = opened.people.require(acting(opened, actor), "keep_evidence")
+    plan = plan_retention(opened, actor=user.id)
     _print_frame(plan.to_frame(), ("fate", "id", "category", "case", "expires", "why"))
     out.print(f"{len(plan.to_delete)} of {len(plan.items)} would go")
 
@@ -112,7 +114,7 @@ def retention_apply(
     from crimeface_lib.workflow.retention import apply_retention
 
     if dry_run:
-        retention_list(store)
+        retention_list(store, actor)
         return
     opened = open_store(store)
     user = opened.people.require(acting(opened, actor), "keep_evidence")

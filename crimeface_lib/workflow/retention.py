@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import UTC, datetime, time, timedelta
 from pathlib import Path
 
@@ -41,14 +42,17 @@ def read_schedule(store: CaseStore) -> RetentionSchedule:
     return RetentionSchedule.from_yaml(path.read_text(encoding="utf-8"))
 
 
-def plan_retention(store: CaseStore) -> RetentionPlan:
-    """Return what would go now and why, and what a hold keeps; nothing is deleted."""
-    return read_schedule(store).due(kept_items(store), store.clock())
+def plan_retention(store: CaseStore, *, actor: str) -> RetentionPlan:
+    """Return what would go now and why, and what a hold keeps; nothing is deleted, and the look is logged."""
+    schedule, at = read_schedule(store), store.clock()
+    items = list(kept_items(store, actor=actor))
+    due = set(schedule.due(items, at).to_delete)  # the evidence store is asked for holds on these only: it reads all
+    return schedule.due([_with_own_holds(store, item) if item.id in due else item for item in items], at)
 
 
 def apply_retention(store: CaseStore, *, actor: str) -> Disposal:
     """Erase what is due; the schedule's hash is in the audit log, with each erasure and each refusal."""
-    plan = plan_retention(store)
+    plan = plan_retention(store, actor=actor)
     digest = sha256_bytes((store.folder / SCHEDULE).read_bytes())
     store.audit.record("retention.applied", actor=actor, at=plan.at, schedule=digest, due=len(plan.to_delete))
     done = store.disposer.dispose(
@@ -72,16 +76,14 @@ def apply_on_open(store: CaseStore, *, actor: str) -> None:
         apply_retention(store, actor=actor)
 
 
-def kept_items(store: CaseStore) -> Iterator[Item]:
-    """Yield everything that a schedule is asked about, with the holds on it."""
+def kept_items(store: CaseStore, *, actor: str) -> Iterator[Item]:
+    """Yield everything that a schedule is asked about, with the legal holds on it."""
 
     def item(id: str, category: str, since: datetime, *, case: str | None = None, **more: datetime) -> Item:
         return Item(id, category, since, store.disposer.holds_on(id, case=case), case, **more)
 
-    for kept in store.evidence.list():
-        found = item(f"evidence:{kept.id}", f"evidence.{kept.kind}", kept.added, case=kept.case)
-        own = tuple(f"held by {holder}" for holder in store.evidence.holders(kept.id))
-        yield Item(found.id, found.category, found.since, (*found.holds, *own), found.case)
+    for kept in store.evidence.list(actor=actor, purpose="review of retention periods"):
+        yield item(f"evidence:{kept.id}", f"evidence.{kept.kind}", kept.added, case=kept.case)
     for folder in sorted((store.folder / "watchlists").glob("*")):
         for entry in store.open_watchlist(folder.name).entries():
             ends = datetime.combine(entry.expires + timedelta(days=1), time(), UTC)
@@ -98,6 +100,12 @@ def kept_items(store: CaseStore) -> Iterator[Item]:
             since = datetime.fromtimestamp(folder.stat().st_mtime, UTC)
             case = next((config["case"] for config in configs if config.get("case")), cases.get(folder.name))
             yield item(f"parameters:{folder.name}", "run.parameters", since, case=case)
+
+
+def _with_own_holds(store: CaseStore, item: Item) -> Item:
+    """Return an item of evidence with the holds that the evidence store knows of."""
+    own = store.evidence.holders(_name(item.id)) if item.id.startswith("evidence:") else ()
+    return replace(item, holds=(*item.holds, *(f"held by {holder}" for holder in own)))
 
 
 def _signed_here(store: CaseStore, folder: Path) -> bool:
