@@ -17,7 +17,9 @@ _HOMES = {
     "Embeddings": "embed",
     "Enrolment": "watchlist",
     "Entry": "watchlist",
+    "Frontal": "normalise",
     "LikelihoodRatios": "calibrate",
+    "ProbeEffect": "normalise",
     "Watchlist": "watchlist",
     "calibrate_on_pairs": "calibrate",
     "embed_images": "embed",
@@ -25,7 +27,10 @@ _HOMES = {
     "load_calibration": "calibrate",
     "load_embedder": "embed",
     "lr_text": "candidates",
+    "normalise_face": "normalise",
+    "probe_effect": "normalise",
     "score_pairs": "compare",
+    "score_probes": "normalise",
 }
 
 __all__ = list(_HOMES)
