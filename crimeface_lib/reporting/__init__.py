@@ -28,7 +28,7 @@ from crimeface_lib.reporting.notify import (
     candidates_ready,
     differential_alert,
     review_due,
-    send,
+    send_notice,
 )
 from crimeface_lib.reporting.pdf import find_chromium, html_to_pdf
 from crimeface_lib.reporting.publish import Cover, publish_notebook
@@ -41,7 +41,7 @@ __all__ = [
     "candidates_ready",
     "differential_alert",
     "review_due",
-    "send",
+    "send_notice",
     "CRATE",
     "bias_rates_figure",
     "bias_trend_figure",

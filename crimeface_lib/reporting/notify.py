@@ -70,7 +70,7 @@ def differential_alert(alerts: Sequence[DifferentialAlert], *, model: str, datas
     )
 
 
-def send(notice: Notice, *, settings: Settings, at: datetime) -> None:
+def send_notice(notice: Notice, *, settings: Settings, at: datetime) -> None:
     """Send a notice to the recipients of the settings.
 
     Raises

@@ -222,14 +222,14 @@ def notify(
     test: Annotated[bool, typer.Option("--test", help="send a test message instead")] = False, store: Store = None
 ) -> None:
     """Mail what people wait for: reviews that are due. For a timer; runs and bias reports send their own."""
-    from crimeface_lib.reporting import Notice, send
+    from crimeface_lib.reporting import Notice, send_notice
     from crimeface_lib.workflow.notices import tell_of_reviews
 
     opened = open_store(store)
     if not opened.settings.smtp_host:
         raise InputError("no mail server: set CRIMEFACE_SMTP_HOST, CRIMEFACE_SMTP_SENDER and CRIMEFACE_SMTP_RECIPIENTS")
     if test:
-        send(Notice("test", "Test", "Mail works."), settings=opened.settings, at=utc_now())
+        send_notice(Notice("test", "Test", "Mail works."), settings=opened.settings, at=utc_now())
         out.print("sent")
         return
     failed = tell_of_reviews(opened)

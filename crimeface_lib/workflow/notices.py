@@ -12,7 +12,7 @@ from typing import Any
 
 from crimeface_lib.core.errors import CrimefaceError
 from crimeface_lib.governance import StoredBiasReport
-from crimeface_lib.reporting import Notice, candidates_ready, differential_alert, review_due, send
+from crimeface_lib.reporting import Notice, candidates_ready, differential_alert, review_due, send_notice
 from crimeface_lib.workflow.store import CaseStore
 
 log = logging.getLogger(__name__)
@@ -35,7 +35,7 @@ def tell(store: CaseStore, notices: Sequence[Notice]) -> list[str]:
             continue
         at = store.clock()
         try:
-            send(notice, settings=store.settings, at=at)
+            send_notice(notice, settings=store.settings, at=at)
         except CrimefaceError as error:
             log.warning("%s", error)
             store.audit.record("notice.failed", actor=_ACTOR, at=at, notice=notice.key, reason=type(error).__name__)

@@ -18,7 +18,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from crimeface_lib.core.errors import ConfigError, InputError
 from crimeface_lib.core.settings import Settings
 from crimeface_lib.governance import DifferentialAlert
-from crimeface_lib.reporting import NotSentError, candidates_ready, differential_alert, review_due, send
+from crimeface_lib.reporting import NotSentError, candidates_ready, differential_alert, review_due, send_notice
 
 AT = datetime(2026, 3, 1, 9, tzinfo=UTC)
 ALERT = DifferentialAlert(3, "sex & age", "garbe", 0.41, 0.3, 0.5, (0.0, 0.2))
@@ -106,7 +106,7 @@ def settings(port, **changes):
 
 @pytest.mark.parametrize("notice", NOTICES, ids=lambda notice: notice.key)
 def test_a_notice_arrives_and_holds_ids_only(serve, inbox, notice):
-    send(notice, settings=settings(serve()), at=AT)
+    send_notice(notice, settings=settings(serve()), at=AT)
     ((message, envelope, _),) = inbox.mail
     assert envelope.rcpt_tos == ["dpo@example.org", "lead@example.org"]
     assert message["Subject"] == f"[crimeface] {notice.subject}"
@@ -134,11 +134,11 @@ def test_a_key_tells_an_event_from_another():
 def test_starttls_and_login(serve, inbox, certificate):
     port = serve(tls_context=certificate.context, require_starttls=True, authenticator=inbox.login, auth_required=True)
     secure = {"smtp_security": "starttls", "smtp_ca": certificate.path, "smtp_user": "crimeface"}
-    send(NOTICES[0], settings=settings(port, **secure, smtp_password="open-sesame"), at=AT)
+    send_notice(NOTICES[0], settings=settings(port, **secure, smtp_password="open-sesame"), at=AT)
     assert inbox.mail[0][2] is not None, "the session was encrypted"
     assert inbox.logins[0].login == b"crimeface"
     with pytest.raises(NotSentError, match="SMTPAuthenticationError") as failed:
-        send(NOTICES[0], settings=settings(port, **secure, smtp_password="wrong-canary"), at=AT)
+        send_notice(NOTICES[0], settings=settings(port, **secure, smtp_password="wrong-canary"), at=AT)
     assert "canary" not in f"{failed.value!r} {failed.value.__cause__!r} {settings(port, smtp_password='canary')!r}"
     assert failed.value.__suppress_context__
 
@@ -146,18 +146,18 @@ def test_starttls_and_login(serve, inbox, certificate):
 def test_a_server_that_nobody_vouches_for_gets_nothing(serve, inbox, certificate):
     port = serve(tls_context=certificate.context, require_starttls=True)
     with pytest.raises(NotSentError, match="SSLCertVerificationError"):
-        send(NOTICES[0], settings=settings(port, smtp_security="starttls"), at=AT)
+        send_notice(NOTICES[0], settings=settings(port, smtp_security="starttls"), at=AT)
     plain = serve()
     with pytest.raises(NotSentError, match="SMTPNotSupportedError"):
-        send(NOTICES[0], settings=settings(plain, smtp_security="starttls"), at=AT)
+        send_notice(NOTICES[0], settings=settings(plain, smtp_security="starttls"), at=AT)
     with pytest.raises(ConfigError, match="expected starttls or ssl"):
-        send(NOTICES[0], settings=settings(plain, smtp_user="a", smtp_password="b"), at=AT)
+        send_notice(NOTICES[0], settings=settings(plain, smtp_user="a", smtp_password="b"), at=AT)
     assert inbox.mail == []
 
 
 def test_tls_from_the_first_byte(serve, inbox, certificate):
     port = serve(ssl_context=certificate.context)
-    send(NOTICES[0], settings=settings(port, smtp_security="ssl", smtp_ca=certificate.path), at=AT)
+    send_notice(NOTICES[0], settings=settings(port, smtp_security="ssl", smtp_ca=certificate.path), at=AT)
     assert len(inbox.mail) == 1
 
 
@@ -166,18 +166,18 @@ def test_refused_unreachable_and_silent_servers_are_told_in_time(serve, inbox):
 
     inbox.closed = True
     with pytest.raises(NotSentError, match="SMTPDataError from 127"):
-        send(NOTICES[0], settings=settings(serve()), at=AT)
+        send_notice(NOTICES[0], settings=settings(serve()), at=AT)
     with socket.socket() as silent:
         silent.bind(("127.0.0.1", 0))
         port = silent.getsockname()[1]
         with pytest.raises(NotSentError, match="ConnectionRefusedError"):
-            send(NOTICES[0], settings=settings(port), at=AT)
+            send_notice(NOTICES[0], settings=settings(port), at=AT)
         silent.listen()
         with pytest.raises(NotSentError, match=r"TimeoutError|SMTPServerDisconnected"):
-            send(NOTICES[0], settings=settings(port, smtp_timeout=0.2), at=AT)
+            send_notice(NOTICES[0], settings=settings(port, smtp_timeout=0.2), at=AT)
 
 
 @pytest.mark.parametrize("wrong", [{"smtp_sender": ""}, {"smtp_recipients": " , "}, {"smtp_sender": "a\nBcc: b@c.d"}])
 def test_addresses_are_needed(wrong):
     with pytest.raises(ConfigError, match="mail: "):
-        send(NOTICES[0], settings=settings(1, **wrong), at=AT)
+        send_notice(NOTICES[0], settings=settings(1, **wrong), at=AT)

@@ -267,7 +267,7 @@ def outbox(monkeypatch):
             raise NotSentError("mail not sent: ConnectionRefusedError")
         sent.append(notice)
 
-    monkeypatch.setattr(notices, "send", send)
+    monkeypatch.setattr(notices, "send_notice", send)
     monkeypatch.setenv("CRIMEFACE_SMTP_HOST", "mail.example.org")
     sent_by = type("Outbox", (), {"sent": sent, "send": send})
     return sent_by
