@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import shlex
@@ -68,6 +69,8 @@ def test_every_crimeface_command_works_in_order(place):
     commands = [command for command in COMMANDS if not command.startswith("make ")]
     assert len(commands) > 15
     for command in commands:
+        if " ID " in command:
+            command = command.replace(" ID ", f" {_item(place, environment)} ")
         if "reports/RUN" in command:
             command = command.replace("reports/RUN", shlex.quote(str(max((place / "reports").glob("*case-report")))))
         done = subprocess.run(
@@ -77,6 +80,15 @@ def test_every_crimeface_command_works_in_order(place):
         if "> " in command:
             rewrite(place / command.split("> ")[1])
     assert "1 enrolled, 1 failed" in _printed(place, environment)
+
+
+def _item(place: Path, environment: dict[str, str]) -> str:
+    """Return the id of the picture among the evidence, as the list shows it."""
+    command = 'crimeface evidence list --type image/ --json --purpose "method evaluation" --as cleo'
+    done = subprocess.run(
+        command, shell=True, cwd=place, env=environment, capture_output=True, text=True, check=True
+    )
+    return json.loads(done.stdout)["items"][0]["id"]
 
 
 def rewrite(file: Path) -> None:

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 from crimeface_lib.core.clock import Clock, utc_now
 from crimeface_lib.core.errors import InputError, RefusedError
@@ -29,6 +29,8 @@ from crimeface_lib.storage import Checkpoint, DocumentStore, KeyRing, Ledger, Ti
 from crimeface_lib.storage.locking import file_lock, held
 from crimeface_lib.storage.vault import Source
 
+#: Id and case of an item → what holds it besides the holds placed here.
+LegalHolds: TypeAlias = Callable[[str, str | None], tuple[str, ...]]
 _BATCH = 64  # files whose records are written together
 
 
@@ -57,8 +59,9 @@ class EvidenceStore(Uses):
         clock: Clock,
         documents: DocumentStore | None,
         person_of: Callable[[str], str],
+        legal_holds: LegalHolds,
     ) -> None:
-        self._clock = clock
+        self._clock, self._legal_holds = clock, legal_holds
         self._vault = Vault.open(path / "vault", keys=keys)
         documents = documents or TinyDocuments.open(path / "records.json")
         self._records = Records(documents, self._vault, keys)
@@ -76,6 +79,7 @@ class EvidenceStore(Uses):
         clock: Clock = utc_now,
         documents: DocumentStore | None = None,
         person_of: Callable[[str], str] = account_of,
+        legal_holds: LegalHolds = lambda id, case: (),
     ) -> EvidenceStore:
         """Open the store in the folder ``path``, made if need be; what was interrupted is undone or completed.
 
@@ -83,10 +87,11 @@ class EvidenceStore(Uses):
         ----------
         documents : where ids and states lie; a TinyDB file in the folder by default.
         person_of : the person behind an account, so that a second account of a holder is no other person.
+        legal_holds : id and case of an item → holds placed elsewhere, on a case say; they win over a deletion too.
         """
         path = Path(path).resolve()
         path.mkdir(parents=True, exist_ok=True, mode=0o700)
-        store = cls(path, keys=keys, clock=clock, documents=documents, person_of=person_of)
+        store = cls(path, keys=keys, clock=clock, documents=documents, person_of=person_of, legal_holds=legal_holds)
         with held(store._lock):
             store._records.migrate()
             store._changes.recover()
@@ -322,10 +327,10 @@ class EvidenceStore(Uses):
         require(actor=actor, purpose=purpose)
         with held(self._lock):
             row = self._records.row(id)
-            if holders := self.holders(id):
+            item = self._records.item(row)
+            if holders := (*self.holders(id), *self._legal_holds(id, item.case)):
                 message = f"item {id} is held by {', '.join(holders)}; another person has to release it first"
                 raise self._custody.refuse(actor, purpose, id, "erasure", message)
-            item = self._records.item(row)
             secret = [item.name, item.case, item.filename, Path(item.filename or "").stem, item.description, *item.tags]
             check_words(f"{actor} {purpose}", secret=secret, hashes=[item.sha256, item.sha512])
             self._changes.erase(row, actor=actor, purpose=purpose)

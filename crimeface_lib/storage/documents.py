@@ -293,7 +293,7 @@ class _AtomicJson(Storage):
             return {}
         try:
             tables = json.loads(self._path.read_bytes())
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise IntegrityError(f"{self._path.name} is not JSON ({error}); restore it from a backup") from error
         if not isinstance(tables, dict) or not all(map(_is_table, tables.values())):
             raise IntegrityError(f"{self._path.name} holds no tables; restore it from a backup")
