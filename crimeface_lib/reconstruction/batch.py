@@ -18,7 +18,9 @@ from crimeface_lib.core.device import resolve_device
 from crimeface_lib.core.errors import ImageError, InputError
 from crimeface_lib.core.files import write_atomic
 from crimeface_lib.core.hashing import content_hash, sha256_file
-from crimeface_lib.core.results import Result
+from crimeface_lib.core.results import Result, to_plain
+from crimeface_lib.faces import load_image
+from crimeface_lib.metrics.biometric import rate_interval
 from crimeface_lib.reconstruction.batch_input import VIDEOS, Pool, list_files, read_frames
 from crimeface_lib.reconstruction.batch_work import Look, Task, finish, look
 from crimeface_lib.reconstruction.mesh import SUFFIXES
@@ -45,11 +47,13 @@ class BatchReconstruction(Result):
         explains them, not how true it is), ``residual_px``, ``outliers``, ``yaw_deg``, ``pitch_deg``, ``roll_deg``,
         ``information``, ``texture_observed``, ``warnings``, ``seconds``, ``reused`` (from an earlier run).
     model : the face model and its version.
+    files : the photo or video of each name that ``list_files`` gave.
     """
 
     folder: Path
     table: pd.DataFrame = field(repr=False)
     model: str
+    files: dict[str, Path] = field(repr=False, default_factory=dict)
 
     @property
     def done(self) -> int:
@@ -57,6 +61,43 @@ class BatchReconstruction(Result):
 
     def to_frame(self) -> pd.DataFrame:
         return self.table
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the summary; names of photos can be names of people, and stay in the table."""
+        return {"model": self.model, "summary": to_plain(self.summary())}
+
+    def summary(self) -> pd.DataFrame:
+        """Return photos, share reconstructed with its 95 % interval (Clopper and Pearson), and quantiles of the
+        landmark error (% of the distance between the outer eye corners) and of the seconds a photo took."""
+        import pandas as pd
+
+        low, high = rate_interval(self.done, len(self.table))
+        done = self.table[self.table["status"] == "done"]
+        rows = [("photos", len(self.table)), ("reconstructed, %", 100 * self.done / len(self.table)),
+                ("  95 % interval from, %", 100 * low), ("  to, %", 100 * high)]  # fmt: skip
+        for words, values in (("landmark error, %", 100 * done["nme"]), ("seconds a photo", done["seconds"])):
+            if len(values):
+                rows += [(f"{words}: median", values.median()), (f"{words}: 95 % are below", values.quantile(0.95))]
+        return pd.DataFrame(rows, columns=["of the collection", "value"])
+
+    def in_words(self) -> str:
+        """Return the outcome in a sentence."""
+        low, high = rate_interval(self.done, len(self.table))
+        said = (
+            f"{self.done:,} of {len(self.table):,} photos were reconstructed with the {self.model.split()[0]} model "
+            f"({self.done / len(self.table):.1%}, 95 % interval {low:.1%} to {high:.1%})"
+        )
+        if not self.done:
+            return f"{said}."
+        done = self.table[self.table["status"] == "done"]
+        return (
+            f"{said}; the landmark error is {done['nme'].median():.1%} of the distance between the eyes in the median "
+            f"and below {done['nme'].quantile(0.95):.1%} for 95 %."
+        )
+
+    def thumbnails(self, names: Sequence[str]) -> list[np.ndarray]:
+        """Return the (H, W, 3) uint8 strip of each name: photo, head, bare shape from the front and from aside."""
+        return [load_image(self.folder / name / "thumbnail.png") for name in names]
 
     def _repr_html_(self) -> str:
         shown = self.table[self.table["status"] == "done"].nlargest(6, "nme")
@@ -80,7 +121,8 @@ def reconstruct_batch(
     which: str | int = "largest",
     detector: str = "dlib",
     landmarker: str = "dlib68",
-    texture_size: int = 512,
+    photometric: bool = True,
+    texture_size: int = 1024,
     exports: Sequence[str] = (".glb",),
     every: float = 1.0,
     every_frames: int | None = None,
@@ -100,7 +142,8 @@ def reconstruct_batch(
     Parameters
     ----------
     sources : a folder (searched to the bottom), a photo, a video, or a list of those.
-    exports : suffixes that ``Mesh.export`` knows.
+    photometric : also fit shape and albedo to the shading, as ``reconstruct`` does: some seconds a photo.
+    exports : suffixes that ``Mesh.export`` knows; none writes no mesh.
     every, every_frames : seconds between the frames of a video that are used, or their number.
     same_person : a video shows one person: one head from its ``best`` frames, chosen for quality and different views.
     workers : processes; by default one a core, at most 8. 1 is this process. With more, a script needs
@@ -118,14 +161,14 @@ def reconstruct_batch(
             f"texture_size, best, every, every_frames: got {texture_size}, {best}, {every}, {every_frames}, "
             "expected 64–2048, at least 1, more than 0 seconds, at least 1"
         )
-    if not exports or set(exports) - set(SUFFIXES):
-        raise InputError(f"exports: got {tuple(exports)}, expected some of {', '.join(SUFFIXES)}")
+    if set(exports) - set(SUFFIXES):
+        raise InputError(f"exports: got {tuple(exports)}, expected some of {', '.join(SUFFIXES)}, or none")
     files = list_files(sources, out)
     loaded = load_morphable_model(model) if isinstance(model, str) else model
     job = _Job(
         out=out, model=loaded, device=device, exports=tuple(exports), resume=resume, every=every,
         every_frames=every_frames, best=best if same_person else 0,
-        seeing={"which": which, "detector": detector, "landmarker": landmarker}, making={"texture_size": texture_size},
+        seeing={"which": which, "detector": detector, "landmarker": landmarker}, making={"photometric": photometric, "texture_size": texture_size},
     )  # fmt: skip
     workers = workers or min(8, len(os.sched_getaffinity(0)))
     rows: list[dict[str, Any]] = []
@@ -139,7 +182,7 @@ def reconstruct_batch(
         table = _table(rows)
         write_atomic(out / "table.csv", table.to_csv(index=False).encode())
         write_atomic(out / "table.parquet", table.to_parquet(index=False))
-    return BatchReconstruction(out, table, name)
+    return BatchReconstruction(out, table, name, files)
 
 
 @dataclass(frozen=True, slots=True)
@@ -250,8 +293,15 @@ class _Job:
         found = {single[at]: one for at, one, _ in pool.run(partial(look, rank=False), calls) if isinstance(one, Look)}
         if not found:
             return {}
-        fits = fit_landmarks_batch(self.model, [[one.taken.view] for one in found.values()], device=self.device)
-        return dict(zip(found, zip(found.values(), fits, strict=True), strict=True))
+        views = [one.taken.view for one in found.values()]
+        fits = fit_landmarks_batch(
+            self.model, np.stack([view.points for view in views]), [view.size for view in views], device=self.device,
+            sd=np.stack([np.broadcast_to(view.sd, 68) for view in views]),
+            focal_prior=[view.focal_prior for view in views],
+        )  # fmt: skip
+        # a worker has the model already; what failed is left to it, to say so in a row
+        light = [None if at in fits.failures else replace(fits[at], morphable=None) for at in range(len(fits))]  # type: ignore[arg-type]
+        return {index: (one, fit) for (index, one), fit in zip(found.items(), light, strict=True) if fit}
 
 
 def _spread(seen: list[tuple[int, float, Look]], best: int) -> list[tuple[int, float, Look]]:

@@ -11,13 +11,13 @@ import numpy.typing as npt
 from crimeface_lib.core.arrays import check_array, check_image, check_vector
 from crimeface_lib.core.errors import SchemaError, ShapeError
 from crimeface_lib.reporting.figures import STROKES, face_box
-from crimeface_lib.reporting.style import BLUE, INK, MUTED, ORANGE, PAPER, house_style, new_figure
+from crimeface_lib.reporting.style import BLUE, INK, MUTED, ORANGE, house_style, new_figure
 
 if TYPE_CHECKING:
     import pandas as pd
     from matplotlib.figure import Figure
 
-_DRAWN = {"found": ORANGE, "fitted": BLUE, "under": PAPER}
+_DRAWN = {"found": ORANGE, "fitted": BLUE}
 
 
 def view_gain_figure(rows: pd.DataFrame) -> Figure:
@@ -143,8 +143,7 @@ def landmark_overlay(photo: Any, found: npt.ArrayLike, fitted: npt.ArrayLike, *,
     colours = {name: tuple(int(code[k : k + 2], 16) for k in (1, 3, 5)) for name, code in _DRAWN.items()}
     for start, stop, closed in STROKES:
         stroke = np.round((lines[start:stop] - [left, top]) * scale * 16).astype(np.int32)[:, None]
-        for colour, width in (("under", 3), ("fitted", 1)):
-            cv2.polylines(picture, [stroke], closed, colours[colour], width, cv2.LINE_AA, shift=4)
+        cv2.polylines(picture, [stroke], closed, colours["fitted"], 2, cv2.LINE_AA, shift=4)
     for x, y in (points[np.isfinite(points).all(axis=1)] - [left, top]) * scale:
         cv2.circle(picture, (round(x * 16), round(y * 16)), 32, colours["found"], -1, cv2.LINE_AA, shift=4)
     return picture
