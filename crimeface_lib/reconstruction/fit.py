@@ -12,11 +12,13 @@ from crimeface_lib.core.results import Result
 from crimeface_lib.reconstruction.camera import Camera
 from crimeface_lib.reconstruction.morphable import MorphableModel
 from crimeface_lib.reconstruction.rig import Rig
-from crimeface_lib.reconstruction.solver import Posterior, Problem, State, posterior, solve, start
+from crimeface_lib.reconstruction.solver import Problem, State, no_face, posterior, solve, start
 from crimeface_lib.reconstruction.view import View
 
 if TYPE_CHECKING:
     import pandas as pd
+
+NO_FACE = "points: got landmarks of a face seen from behind, or on a line; expected iBUG order, not mirrored"
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -109,23 +111,27 @@ def fit_landmarks(
 
     if not views:
         raise InputError("views: got none, expected at least one View")
-    observed = np.stack([view.points for view in views])[None]
-    sd = np.stack([np.broadcast_to(view.sd, 68) for view in views])[None].astype(np.float64)
-    sizes, focal = np.array([[view.size for view in views]]), np.array([[view.focal for view in views]])
     with threadpool_limits(1, user_api="blas"):  # matrices this small lose time to threads
-        problem = Problem.build(
-            model, observed, sd, sizes, focal, shared_expression=shared_expression, slide_contour=slide_contour
-        )
+        problem = problem_of(model, views, shared_expression=shared_expression, slide_contour=slide_contour)
         begin = start(problem)
-        if (begin.rotations[..., 2, 2] > 0).any():
-            raise InputError("points: got landmarks of a face seen from behind; expected iBUG order, not mirrored")
-        state = solve(problem, begin, robust=robust, iterations=iterations)
-        left = posterior(problem, state, robust=robust)
-    return _describe(model, views, problem, state, left)
+        if no_face(begin).any():
+            raise InputError(NO_FACE)
+        return conclude(model, views, problem, solve(problem, begin, robust=robust, turns=range(iterations)), robust)
 
 
-def _describe(model: MorphableModel, views: list[View], problem: Problem, state: State, left: Posterior) -> Fit:
-    """Return the Fit, with the sentences a reader should see."""
+def problem_of(model: MorphableModel, views: list[View], *, shared_expression: bool, slide_contour: bool) -> Problem:
+    """Return the problem of one person."""
+    return Problem.build(
+        model, np.stack([view.points for view in views])[None].astype(np.float64),
+        np.stack([np.broadcast_to(view.sd, 68) for view in views])[None].astype(np.float64),
+        np.array([[view.size for view in views]]), np.array([[view.focal for view in views]]),
+        shared_expression=shared_expression, slide_contour=slide_contour,
+    )  # fmt: skip
+
+
+def conclude(model: MorphableModel, views: list[View], problem: Problem, state: State, robust: float) -> Fit:
+    """Return the Fit of one person's state, with its posterior and the sentences a reader should see."""
+    left = posterior(problem, state, robust=robust)
     weights, seen, covariance = left.weights[0], problem.seen[0], left.covariance[0]
     outliers = (weights < 0.1) & seen
     kept = seen & ~outliers

@@ -168,7 +168,7 @@ def _turn(xp: Any, vectors: Array) -> Array:
 
 def _typical(xp: Any, distance: Array, seen: Array) -> Array:
     """Return (..., 1), the lower median over the last axis of what is seen."""
-    ordered = xp.sort(xp.where(seen, distance, distance.max() + 1.0), -1)
+    ordered = xp.sort(xp.where(seen, distance, 1e30), -1)
     ordered = getattr(ordered, "values", ordered)  # torch also returns the order
     middle = (seen.sum(-1) - 1) // 2
     persons, views = (xp.arange(size) for size in middle.shape)
@@ -192,9 +192,10 @@ def start(problem: Problem) -> State:
     size = ((linear**2).sum(-1) ** 0.5).mean(-1)
     # the nearest two rows of a rotation: (M Mᵀ)^-½ M, where the root of a 2 × 2 matrix A is (A + d I) / t
     square = linear @ linear.swapaxes(-1, -2)
-    root = (square[..., 0, 0] * square[..., 1, 1] - square[..., 0, 1] ** 2)[..., None, None] ** 0.5
+    root = (square[..., 0, 0] * square[..., 1, 1] - square[..., 0, 1] ** 2)[..., None, None]
+    root = xp.clip(root, 0.0, None) ** 0.5
     trace = (square[..., 0, 0] + square[..., 1, 1])[..., None, None]
-    across = xp.linalg.solve((square + root * xp.eye(2)) / (trace + 2 * root) ** 0.5, linear)
+    across = xp.linalg.solve((square + (root + 1e-9 * trace) * xp.eye(2)) / (trace + 2 * root) ** 0.5, linear)
     third = (_skew(xp, across[..., 0, :]) @ across[..., 1, :, None])[..., 0]
     shifts = xp.concatenate([affine[..., 3, :], xp.exp(problem.log_focal)[..., None]], -1) / size[..., None]
     nought = xp.zeros_like(observed[:, 0, 0, 0])  # (B,)
@@ -209,12 +210,19 @@ def start(problem: Problem) -> State:
     )  # fmt: skip
 
 
+def no_face(state: State) -> Array:
+    """Return (B,) bool, where a start shows a face from behind, as when left and right are swapped, or a line."""
+    third = state.rotations[..., 2, :]
+    return ((third[..., 2] > 0) | ((third**2).sum(-1) < 0.5)).any(-1)
+
+
 def look(problem: Problem, state: State) -> Sight:
     """Return where the model's landmarks and contour candidates are for the cameras of ``state``."""
     xp, basis = problem.xp, problem.basis
     identity = state.identity[:, None] + xp.zeros_like(state.log_focal)[..., None]
     coefficients = xp.concatenate([identity, state.expressions], -1)
-    moved = problem.points + (coefficients @ basis.reshape(-1, basis.shape[2]).T).reshape(*identity.shape[:2], -1, 3)
+    moved = coefficients @ basis.reshape(-1, basis.shape[2]).T
+    moved = problem.points + moved.reshape(*identity.shape[:2], len(basis), 3)
     turned = moved @ state.rotations.swapaxes(-1, -2)
     place = turned + state.shifts[..., None, :]
     return Sight(turned, place, xp.exp(state.log_focal)[..., None, None] * place[..., :2] / place[..., 2:])
@@ -259,8 +267,8 @@ def linearise(problem: Problem, state: State, sight: Sight, weights: Array) -> N
     # a longer lens from further away: focal length and distance grow together
     zoom = sight.pixels * scale[..., 0] + by_point[..., 2] * state.shifts[:, :, None, 2:]
     jacobian = xp.concatenate([modes, -by_point @ _skew(xp, sight.turned), by_point, zoom[..., None]], -1)
-    jacobian = jacobian.reshape(*over.shape[:2], -1, jacobian.shape[-1])
-    residual = ((sight.pixels - problem.observed) * scale[..., 0]).reshape(*over.shape[:2], -1, 1)
+    jacobian = jacobian.reshape(*over.shape[:2], 136, jacobian.shape[-1])
+    residual = ((sight.pixels - problem.observed) * scale[..., 0]).reshape(*over.shape[:2], 136, 1)
     gradient = (jacobian.swapaxes(-1, -2) @ residual)[..., 0]
 
     split = modes.shape[-1] if problem.shared else identities
@@ -304,10 +312,10 @@ def step(problem: Problem, state: State, d_global: Array, d_local: Array) -> Sta
     )  # fmt: skip
 
 
-def solve(problem: Problem, state: State, *, robust: float, iterations: int) -> State:
-    """Return the state in which every person's fit has come to rest, or taken ``iterations`` steps."""
+def solve(problem: Problem, state: State, *, robust: float, turns: range) -> State:
+    """Return the state in which every person's fit has come to rest, or all ``turns`` were taken."""
     xp, sight = problem.xp, look(problem, state)
-    for turn in range(iterations):
+    for turn in turns:
         if problem.slide and turn < _SLIDING:
             rows = xp.where(state.rest[:, None, None], state.rows, slide(problem, sight))
             state = replace(state, rows=rows)
@@ -321,7 +329,7 @@ def solve(problem: Problem, state: State, *, robust: float, iterations: int) -> 
         there = seen_ahead.at(xp, state.rows)
         value = cost(problem, ahead, there.pixels - problem.observed, weights)
         before = cost(problem, state, residual, weights)
-        better = (value < before) & (there.place[..., 2].min(-1) > 0).all(-1) & ~state.rest
+        better = (value < before) & (there.place[..., 2] > 0).all(-1).all(-1) & ~state.rest
         decrement = -(normal.g * moves[0]).sum(-1) - (normal.l * moves[1]).sum((1, 2))
         calm = (decrement < _REST) & (state.damping < 0.1)
         ahead = replace(ahead, damping=xp.clip(state.damping / 6, 1e-7, None), steps=state.steps + 1, rest=calm)

@@ -11,8 +11,9 @@ from crimeface_lib.core.errors import InputError, ShapeError
 
 #: Fewer than this many landmarks in a view don't fix its camera.
 MINIMUM_LANDMARKS = 12
-#: Median and log-normal spread of the focal length where nothing is known: a 22° field of view.
-FOCAL_FOV, FOCAL_SPREAD = 22.0, 0.35
+#: Median, in longer sides of the photo, and log-normal spread of the focal length where nothing is known: a 22°
+#: field of view.
+FOCAL_PER_SIDE, FOCAL_SPREAD = 0.5 / float(np.tan(np.deg2rad(11.0))), 0.35
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,4 +54,4 @@ class View:
     def focal(self) -> tuple[float, float]:
         if self.focal_prior is not None:
             return self.focal_prior
-        return max(self.size) / 2 / np.tan(np.deg2rad(FOCAL_FOV / 2)), FOCAL_SPREAD
+        return max(self.size) * FOCAL_PER_SIDE, FOCAL_SPREAD

@@ -127,6 +127,38 @@ def test_known_focal_length_is_kept(toy: MorphableModel, take) -> None:
     assert set(fit.to_frame()) >= {"residual_px", "yaw_deg", "focal_px", "distance_mm"}
 
 
+def test_every_warning_is_given_where_it_is_due(toy: MorphableModel, take) -> None:
+    view, _ = take(toy, IDENTITY, SMILE, noise=1.0, rng=np.random.default_rng(8))
+    assert fit_landmarks(toy, [view]).warnings == ()
+    rng = np.random.default_rng(9)
+    astray, shaken = view.points.copy(), view.points + rng.normal(0, 25, (68, 2))
+    astray[17:29] += rng.choice([-70, 70], (12, 2))
+    said = fit_landmarks(toy, [view, replace(view, points=astray)]).warnings
+    assert said == ("Photo 2: 12 of 68 landmarks don't fit a face and were set aside.",)
+    assert any("the fit is poor" in text for text in fit_landmarks(toy, [replace(view, points=shaken)]).warnings)
+    aside, _ = take(toy, IDENTITY, SMILE, yaw=75, noise=1.0, rng=rng)
+    assert any("turned by more than 60°" in text for text in fit_landmarks(toy, [aside]).warnings)
+    with pytest.raises(InputError, match="on a line"):
+        fit_landmarks(toy, [replace(view, points=np.linspace(10, 300, 68)[:, None] * [1, 1])])
+
+
+def test_scale_and_focal_length_are_as_unsure_as_said(toy: MorphableModel, take) -> None:
+    """Over 60 drawn faces the errors, in the standard deviations given, have a spread near one."""
+    rng, off = np.random.default_rng(10), []
+    start, stop = toy.regions["face"]
+    size = lambda vertices: np.sqrt(((vertices - vertices.mean(0)) ** 2).sum())  # noqa: E731
+    for _ in range(60):
+        identity, focal = rng.standard_normal(8), 1134 * np.exp(0.1 * rng.standard_normal())
+        view, camera = take(toy, identity, SMILE, yaw=rng.uniform(-30, 30))
+        moved = replace(camera, focal=float(focal), translation=camera.translation * [1, 1, focal / camera.focal])
+        points = moved.project(toy.landmarks(toy.decode(identity, SMILE)))[0] + rng.normal(0, 2, (68, 2))
+        fit = fit_landmarks(toy, [replace(view, points=points, sd=2.0, focal_prior=(1134.0, 0.1))])
+        grown = size(toy.decode(fit.identity)[start:stop]) / size(toy.decode(identity)[start:stop])
+        off.append(((fit.cameras[0].focal - focal) / fit.focal_sd[0], np.log(grown) / fit.scale_sd))
+    spread = np.sqrt((np.array(off) ** 2).mean(0))
+    assert ((spread > 0.75) & (spread < 1.3)).all(), spread
+
+
 def test_what_is_no_face_is_refused(toy: MorphableModel, take) -> None:
     view, _ = take(toy, IDENTITY, SMILE)
     few = view.points.copy()
