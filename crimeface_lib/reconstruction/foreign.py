@@ -177,7 +177,7 @@ def adopt(
     chosen = np.array([places[k][0] for k in range(68)], np.int32)
     weights = np.stack([places[k][1] for k in range(68)])
     points = np.einsum("lc,lcd->ld", weights, mean[triangles[chosen]])
-    mean = mean - points[[0, 16]].mean(0)
+    mean = mean - [points[:, 0].mean(), *points[[0, 16], 1:].mean(0)]  # in the plane of symmetry, between the ears
     jaw = triangles[chosen[:17], weights[:17].argmax(1)]
     identity, expression = (np.asarray(basis * unit_mm, np.float32) for basis in (raw.identity, raw.expression))
     uv, triangles_uv = unwrap(mean, triangles)
