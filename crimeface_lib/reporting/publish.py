@@ -106,7 +106,7 @@ def publish_notebook(
         title=title or (cover.title if cover else "") or ready.title or "Report",
         run_id=cover.run_id if cover else "",
         started=format_started(cover.started) if cover else "",
-        validation_id=cover.validation_id if cover else None,
+        validation_id=(cover.validation_id or "").strip() if cover else "",
         draft=cover.draft if cover else "",
         decisions=list(cover.decisions) if cover else [],
         status="failed" if ready.error and status == "done" else status,

@@ -56,10 +56,11 @@ def check_policy(steps: tuple[RunConfig, ...], *, settings: Settings | None = No
 
     Raises
     ------
-    RefusedError : no approved DPIA covers it. NotFoundError : no such watchlist.
+    RefusedError : a model without a card, or no approved DPIA covers the use. NotFoundError : no such watchlist.
     """
     settings = settings or load_settings()
     for cfg in steps:
+        CaseStore.of(cfg, settings=settings).require_cards(cfg)
         if isinstance(cfg, RecogniseConfig):
             from crimeface_lib.recognition import load_embedder
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from datetime import UTC, datetime
+from datetime import datetime
 from pathlib import Path
 from typing import Annotated, Any, get_args
 
@@ -12,7 +12,6 @@ from rich.console import Console
 from rich.progress import track
 from rich.table import Table
 
-from crimeface_lib.core.clock import utc_now
 from crimeface_lib.core.errors import CrimefaceError, InputError, RefusedError
 from crimeface_lib.core.settings import load_settings
 from crimeface_lib.workflow.origin import login_name
@@ -320,11 +319,11 @@ def watchlist_list(name: Annotated[str, typer.Option(help="watchlist")] = "defau
 
 @watchlist.command("purge")
 def watchlist_purge(name: Annotated[str, typer.Option(help="watchlist")] = "default", store: Store = None) -> None:
-    """Delete the entries that have expired."""
-    entries = open_store(store).open_watchlist(name)
-    before = len(entries)
-    entries.purge(utc_now().astimezone(UTC))
-    out.print(f"{before - len(entries)} purged, {len(entries)} left")
+    """Delete the entries that have expired and that no legal hold keeps."""
+    opened = open_store(store)
+    before = len(opened.disposer.tombstones())
+    left = len(opened.open_watchlist(name))  # which purges it
+    out.print(f"{len(opened.disposer.tombstones()) - before} purged, {left} left")
 
 
 def show_table(rows: Any, columns: tuple[str, ...]) -> None:

@@ -320,6 +320,7 @@ def open_run(cfg: RunConfig, *, settings: Settings | None = None) -> Run:
         identify(store, actor, environ=os.environ)
     apply_on_open(store, actor=actor)
     cfg = cfg.model_copy(update={"actor": actor})
+    store.require_cards(cfg)
     device = resolve_device(cfg.device if cfg.device != "auto" else settings.device)
     parameters = to_plain(cfg.model_dump(mode="json", exclude={"run", "store"}))
     record: dict[str, Any] = {

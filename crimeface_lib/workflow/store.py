@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from crimeface_lib.core.clock import Clock, utc_now
-from crimeface_lib.core.errors import InputError, NotFoundError
+from crimeface_lib.core.errors import InputError, NotFoundError, RefusedError
 from crimeface_lib.core.settings import Settings, load_settings
 from crimeface_lib.evidence import EvidenceStore
 from crimeface_lib.evidence.custody import account_of
@@ -72,8 +72,9 @@ class CaseStore:
         vault = folder / "evidence"
         items = backing.open_records(vault / "records.json", part="evidence", keys=keys, settings=settings)
         evidence = EvidenceStore.open(
-            vault, keys=keys, clock=clock, documents=items, person_of=lambda account: _person(people, account)
-        )
+            vault, keys=keys, clock=clock, documents=items, person_of=lambda account: _person(people, account),
+            legal_holds=lambda id, case: disposer.holds_on(f"evidence:{id}", case=case),
+        )  # fmt: skip
         return cls(
             folder, keys, audit, people, dpias, dpias.changes, policy, gate, reviews, models, bias, disposer, evidence,
             clock,
@@ -92,6 +93,24 @@ class CaseStore:
             dpia=getattr(cfg, "dpia", None),
         )  # fmt: skip
         return self.gate.check(use)
+
+    def require_cards(self, cfg: RunConfig) -> None:
+        """Check that each model which ``cfg`` names has a card, before anything of it is loaded.
+
+        Raises
+        ------
+        RefusedError : one has none; the refusal is in the audit log.
+        """
+        named = [("embedders", "embed", "embedder"), ("detectors", "embed", "detector")]
+        named += [("morphable_models", "reconstruct", "model")]
+        named += [("place_models", "predict_places", "model")] if getattr(cfg, "predict", False) else []
+        for kind, section, field in named:
+            name = getattr(getattr(cfg, section, None), field, "auto")
+            try:
+                _ = name == "auto" or self.models.require(f"{kind}:{name}")
+            except RefusedError:
+                self.audit.record("model.refused", actor=cfg.actor, at=self.clock(), backend=kind, model=name)
+                raise
 
     def watchlist_path(self, name: str) -> Path:
         """Return where the watchlist called ``name`` lies."""

@@ -137,6 +137,11 @@ def test_without_a_validation_id_the_page_says_so(notebook, tmp_path, cover):
     assert "Not validated for casework" in _publish(notebook, tmp_path, cover=cover)[1].text
 
 
+def test_a_blank_validation_id_is_none(notebook, tmp_path):
+    _, page = _publish(notebook, tmp_path, cover=replace(COVER, validation_id="  "))
+    assert "Not validated for casework" in page.text
+
+
 def test_with_a_validation_id_the_page_names_it(notebook, tmp_path):
     _, page = _publish(notebook, tmp_path, cover=replace(COVER, validation_id="VAL-7"))
     assert "VAL-7" in page.text

@@ -12,7 +12,7 @@ import pandas as pd
 import pytest
 import yaml
 
-from crimeface_lib.core.errors import NotFoundError
+from crimeface_lib.core.errors import NotFoundError, RefusedError
 from crimeface_lib.core.settings import load_settings
 from crimeface_lib.governance import User, template
 from crimeface_lib.recognition import load_embedder
@@ -137,6 +137,9 @@ def test_expired_evidence_is_shredded_and_a_hold_of_either_kind_wins(store, cloc
     store.evidence.hold(by_item.id, actor="keeper", purpose="appeal")
     hold = store.disposer.hold("case:C-1", reason="appeal", by=KEEPER)
     clock.now += timedelta(days=31)
+    for held in (by_case, by_item):
+        with pytest.raises(RefusedError, match="is held by"):
+            store.evidence.delete(held.id, actor="keeper", purpose="clearing up")
     done = apply_retention(store, actor="keeper")
     assert done.erased == (f"evidence:{gone.id}",)
     assert set(done.held) == {f"evidence:{by_case.id}", f"evidence:{by_item.id}"}
@@ -241,6 +244,27 @@ def test_a_card_with_an_unknown_licence_is_not_added(workplace, store, tmp_path)
     (tmp_path / "card.yaml").write_text(yaml.safe_dump(card))
     assert workplace.run_cli("models", "add", tmp_path / "card.yaml")[0] == 0
     assert "ours" in workplace.run_cli("models", "list")[1]
+
+
+@pytest.mark.parametrize(
+    ("notebook", "given", "parameter", "backend"),
+    [("recognise", "probe", "embed.embedder=arcface", "embedders:arcface"),
+     ("reconstruct", "photo", "reconstruct.model=secret", "morphable_models:secret"),
+     ("crime_overview", "crime", "predict_places.model=oracle", "place_models:oracle")],
+)  # fmt: skip
+def test_no_run_loads_a_model_without_a_card(workplace, store, monkeypatch, notebook, given, parameter, backend):
+    """D1: the card is asked for before anything is loaded, and the refusal is logged."""
+    loaded = []
+    monkeypatch.setattr("crimeface_lib.core.plugins.load_backend", lambda *a: loaded.append(a))
+    monkeypatch.setattr("crimeface_lib.workflow.job.check_inputs", lambda steps: None)
+    code, said = workplace.run_cli("run", notebook, "-p", f"{given}=absent.png", "-p", parameter)
+    assert code == 3, said
+    assert f"no model card for '{backend}'" in said
+    assert loaded == []
+    (event,) = reopened(store, store.clock).audit.events("model.refused")
+    assert f"{event.facts['backend']}:{event.facts['model']}" == backend
+    (folder,) = workplace.runs()
+    assert json.loads((folder / "run.json").read_text())["status"] == "refused"
 
 
 def test_a_run_that_fails_leaves_a_crate_too(workplace, store, tmp_path):
