@@ -168,7 +168,8 @@ def reconstruct_batch(
     job = _Job(
         out=out, model=loaded, device=device, exports=tuple(exports), resume=resume, every=every,
         every_frames=every_frames, best=best if same_person else 0,
-        seeing={"which": which, "detector": detector, "landmarker": landmarker}, making={"photometric": photometric, "texture_size": texture_size},
+        seeing={"which": which, "detector": detector, "landmarker": landmarker},
+        making={"photometric": photometric, "texture_size": texture_size},
     )  # fmt: skip
     workers = workers or min(8, len(os.sched_getaffinity(0)))
     rows: list[dict[str, Any]] = []

@@ -125,7 +125,7 @@ def finish(
             fit = fit_landmarks(model, [one.view for one in taken])
         else:
             photo = task.images[0] if task.images else load_image(task.source)
-            taken, fit = [replace(seen[0].taken, photo=photo)], seen[1]
+            taken, fit = [replace(seen[0].taken, photo=photo)], replace(seen[1], morphable=model)
         made = assemble(model, taken, fit, **making)
     except InputError as error:
         row = task.row("failed", str(error), seconds=round(time.perf_counter() - begun, 3))
@@ -192,4 +192,5 @@ def _thumbnail(made: Reconstruction, taken: Observation) -> bytes:
     small = cv2.GaussianBlur(taken.photo, (0, 0), max(0.3, side / _SIDE / 3)) if side > 2 * _SIDE else taken.photo
     photo = cv2.warpAffine(small, place, (_SIDE, _SIDE), flags=flags, borderMode=cv2.BORDER_REPLICATE)
     views = (("frontal", "texture"), ("frontal", "shape"), ("three-quarter", "shape"))
-    return png_bytes(np.hstack([photo, *(made.render(view, _SIDE, what=what) for view, what in views)]))
+    pictures = [made.render(made.look(view, size=_SIDE, close=True), what=what) for view, what in views]
+    return png_bytes(np.hstack([photo, *pictures]))

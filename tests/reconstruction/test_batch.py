@@ -29,7 +29,7 @@ Run: TypeAlias = Callable[..., batch.BatchReconstruction]
 @pytest.fixture(scope="module")
 def run(toy: MorphableModel) -> Run:
     """``reconstruct_batch``, quickly."""
-    return partial(reconstruct_batch, model=toy, workers=1, texture_size=64, progress=False)
+    return partial(reconstruct_batch, model=toy, workers=1, texture_size=64, photometric=False, progress=False)
 
 
 @pytest.fixture(scope="module")
@@ -78,7 +78,7 @@ def test_every_photo_has_a_row_and_the_good_ones_their_files(whole: batch.BatchR
 
 
 def test_a_row_is_what_reconstruct_gives(toy: MorphableModel, whole: batch.BatchReconstruction, photos: Path) -> None:
-    alone = reconstruct(photos / "a.png", model=toy, texture_size=64)
+    alone = reconstruct(photos / "a.png", model=toy, texture_size=64, photometric=False)
     row = whole.table.set_index("name").loc["a.png"]
     assert row["residual_px"] == pytest.approx(alone.fit.residual_px[0])
     assert row["yaw_deg"] == pytest.approx(alone.fit.cameras[0].yaw_pitch_roll[0])
@@ -193,7 +193,8 @@ def test_processes_give_the_same_and_survive_a_crash(photos: Path, toy: Morphabl
     names = {"a.png": photos / "a.png", "more/a.png": photos / "more" / "a.png"}
     job = batch._Job(
         out=tmp_path, model=toy, device="cpu", exports=(".ply",), resume=False, every=1.0, every_frames=None, best=0,
-        seeing={"which": "largest", "detector": "dlib", "landmarker": "dlib68"}, making={"texture_size": 64},
+        seeing={"which": "largest", "detector": "dlib", "landmarker": "dlib68"},
+        making={"texture_size": 64, "photometric": False},
     )  # fmt: skip
     with Pool(1, toy) as alone, Pool(2, toy) as pool:
         here, there = ({row["name"]: row for row in job.rows(names, one)} for one in (alone, pool))
@@ -202,6 +203,28 @@ def test_processes_give_the_same_and_survive_a_crash(photos: Path, toy: Morphabl
         calls = [(signal.SIGCHLD,), (signal.SIGKILL,), (signal.SIGCHLD,)]
         ended = {index: error for index, _, error in pool.run(signal.raise_signal, calls)}
         assert [ended[index] is None for index in range(3)] == [True, False, True]
+
+
+def test_landmarks_fitted_together_give_the_same(
+    run: Run, photos: Path, whole: batch.BatchReconstruction, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(batch, "resolve_device", str)  # the way to a GPU, fitted here on the CPU
+    monkeypatch.setattr("crimeface_lib.reconstruction.fit_batch.resolve_device", lambda _: "cpu")
+    table = run(photos, tmp_path, device="cuda").table
+    same = ["name", "status", "reason", "frames", "outliers"]
+    pd.testing.assert_frame_equal(table[same], whole.table[same])
+    measured = ["nme", "residual_px", "yaw_deg", "information", "texture_observed"]
+    np.testing.assert_allclose(table[measured], whole.table[measured], rtol=0.02, atol=1e-3)
+
+
+@pytest.mark.gpu
+def test_gpu_and_cpu_agree(run: Run, photos: Path, whole: batch.BatchReconstruction, tmp_path: Path) -> None:
+    import torch
+
+    if not torch.cuda.is_available():
+        pytest.skip("no CUDA device")
+    table = run(photos, tmp_path, device="cuda").table
+    np.testing.assert_allclose(table[["nme", "yaw_deg"]], whole.table[["nme", "yaw_deg"]], rtol=0.02, atol=1e-3)
 
 
 def test_a_fault_of_ours_is_a_row_and_is_tried_again(
