@@ -198,7 +198,7 @@ def test_env_example_names_every_setting_and_sets_none(monkeypatch, tmp_path):
     example = Path(__file__).resolve().parents[2] / "env.example"
     lines = [line for line in example.read_text().splitlines() if line and not line.startswith("#")]
     names = {line.split("=")[0].removeprefix("CRIMEFACE_").lower() for line in lines}
-    assert names == set(Settings.model_fields) - {"project_root"}
+    assert names == set(Settings.model_fields)
     for name in Settings.model_fields:
         monkeypatch.delenv(f"CRIMEFACE_{name.upper()}", raising=False)
     assert Settings(_env_file=example) == Settings(_env_file=None)

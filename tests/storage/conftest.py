@@ -14,7 +14,7 @@ import time
 import traceback
 import uuid
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -67,8 +67,8 @@ def place(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     url: str = request.getfixturevalue("postgres")
     name = f"t{uuid.uuid4().hex}"
     psql = [_postgres_command("psql"), "-qX", "-U", "crimeface", "-h", url.split("host=")[1], "postgres"]
-    subprocess.run([*psql, "-c", f"create database {name}"], check=True)
-    return url.replace("/postgres?", f"/{name}?")
+    subprocess.run([*psql, "-c", f"create schema {name}"], check=True)
+    return f"{url}&options=-csearch_path%3D{name}"
 
 
 @pytest.fixture
@@ -196,16 +196,17 @@ def outcomes_of_death(
     """Return what ``check`` says of the state after a death at each boundary of ``act``, in order, torn writes too.
 
     ``prepare`` makes the state before, once; ``check`` opens the stores anew and fails where they are not sound.
+    ``cuts`` are the parts of a torn write that still go out.
     """
 
     monkeypatch.setattr(os, "fsync", lambda handle: None)  # still a boundary; the disk need not be waited for
 
-    def run(prepare: Act, act: Act, check: Callable[[Path], str]) -> list[str]:
+    def run(prepare: Act, act: Act, check: Callable[[Path], str], *, cuts: Sequence[float] = (0.5,)) -> list[str]:
         before, said, last = Path(tempfile.mkdtemp(dir=tmp_path)), [], 0
         prepare(before)
         while True:
             last += 1
-            for torn in (0.0, 0.5, 1.0):
+            for torn in cuts:
                 scene = tmp_path / "scene"
                 shutil.rmtree(scene, ignore_errors=True)
                 shutil.copytree(before, scene)

@@ -200,7 +200,7 @@ for i in range(count):
 
 
 def test_concurrent_processes_and_threads_lose_nothing(store: DocumentStore, place: str) -> None:
-    processes, count = 3, 20
+    processes, count = 2, 15
     store.insert("counter", {"n": 0})
     running = [subprocess.Popen([sys.executable, "-c", WRITER, place, f"p{i}", str(count)]) for i in range(processes)]
     with ThreadPoolExecutor(4) as pool:
