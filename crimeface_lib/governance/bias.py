@@ -141,11 +141,7 @@ def audit_bias(
     """
     import pandas as pd
 
-    if not groups or isinstance(groups, str):
-        raise InputError(f"groups: got {groups!r}, expected a list of attributes such as ['sex']")
-    _check_columns(comparisons, ["score", "mated", *(f"{name}_{side}" for name in groups for side in "ab")])
-    if enrolments is not None:
-        _check_columns(enrolments, ["failed", *groups], table="enrolments")
+    _check_given(comparisons, enrolments, groups)
     known_people = {"subject_a", "subject_b"} <= set(comparisons)
     subjects = comparisons[["subject_a", "subject_b"]].astype(str).to_numpy() if known_people else None
     attributes = {name: [name] for name in groups} | ({AND.join(groups): list(groups)} if len(groups) > 1 else {})
@@ -161,20 +157,26 @@ def audit_bias(
         known = within.dropna(subset=["FMR", "FNMR"])
         names = tuple(known["group"])
         withheld[name] = tuple(within["group"][~within["group"].isin(names)])
-        if names:
-            draws = rate_replicas(
-                *facts, threshold=threshold, names=names, subjects=subjects, replicas=replicas,
-                rng=make_rng(rng, stream=f"bias {name}") if isinstance(rng, int) else rng,
-            )  # fmt: skip
-            if known_people:
-                table = _widened(table, names, draws, level=level)
-        if len(names) > 1:
+        seed = make_rng(rng, stream=f"bias {name}") if isinstance(rng, int) else rng
+        options: dict[str, Any] = {"threshold": threshold, "subjects": subjects, "replicas": replicas, "rng": seed}
+        draws = rate_replicas(*facts, names=names, **options) if names else None
+        if draws and known_people:
+            table = _widened(table, names, draws, level=level)
+        if draws and len(names) > 1:
             measures[name] = differentials(known["FMR"], known["FNMR"], groups=names, alpha=alpha)
             intervals[name] = differential_intervals(*draws, alpha=alpha, level=level)
         tables.append(_with_fte(table, enrolments, parts, minimum=minimum, level=level).assign(attribute=name))
     rates = pd.concat([table.reindex(columns=list(_COLUMNS)).astype(_COLUMNS) for table in tables], ignore_index=True)
     resampled = "subjects" if known_people else "comparisons"
     return BiasReport(threshold, minimum, level, resampled, rates, measures, intervals, withheld)
+
+
+def _check_given(comparisons: pd.DataFrame, enrolments: pd.DataFrame | None, groups: Sequence[str]) -> None:
+    if not groups or isinstance(groups, str):
+        raise InputError(f"groups: got {groups!r}, expected a list of attributes such as ['sex']")
+    _check_columns(comparisons, ["score", "mated", *(f"{name}_{side}" for name in groups for side in "ab")])
+    if enrolments is not None:
+        _check_columns(enrolments, ["failed", *groups], table="enrolments")
 
 
 def _check_columns(given: pd.DataFrame, needed: Sequence[str], *, table: str = "comparisons") -> None:
