@@ -145,13 +145,10 @@ def audit_bias(
     known_people = {"subject_a", "subject_b"} <= set(comparisons)
     subjects = comparisons[["subject_a", "subject_b"]].astype(str).to_numpy() if known_people else None
     attributes = {name: [name] for name in groups} | ({AND.join(groups): list(groups)} if len(groups) > 1 else {})
+    scores = comparisons["score"].to_numpy(dtype=float), comparisons["mated"].to_numpy(dtype=bool)
     tables, measures, intervals, withheld = [], {}, {}, {}
     for name, parts in attributes.items():
-        facts = (
-            comparisons["score"].to_numpy(dtype=float),
-            comparisons["mated"].to_numpy(dtype=bool),
-            _labels(comparisons, parts).to_numpy(),
-        )
+        facts = (*scores, _labels(comparisons, parts).to_numpy())
         table = rates_by_group(*facts, threshold=threshold, minimum=minimum, level=level)
         within = table[~table["group"].str.contains(CROSS, regex=False)]
         known = within.dropna(subset=["FMR", "FNMR"])
@@ -167,8 +164,8 @@ def audit_bias(
             intervals[name] = differential_intervals(*draws, alpha=alpha, level=level)
         tables.append(_with_fte(table, enrolments, parts, minimum=minimum, level=level).assign(attribute=name))
     rates = pd.concat([table.reindex(columns=list(_COLUMNS)).astype(_COLUMNS) for table in tables], ignore_index=True)
-    resampled = "subjects" if known_people else "comparisons"
-    return BiasReport(threshold, minimum, level, resampled, rates, measures, intervals, withheld)
+    about = (threshold, minimum, level, "subjects" if known_people else "comparisons")
+    return BiasReport(*about, rates, measures, intervals, withheld)
 
 
 def _check_given(comparisons: pd.DataFrame, enrolments: pd.DataFrame | None, groups: Sequence[str]) -> None:
