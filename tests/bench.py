@@ -129,9 +129,14 @@ _CHIP = (
 )
 _PHOTO = "a photo in memory; HOG without upsampling, 5 points, largest face; dlib (no BLAS, 1 thread) photo by photo"
 _FIT = "a face, as reconstruct() asks for it: jaw slides, expression free; BLAS 1 thread"
+_AGREES = "a frontal face at 224² by PyTorch3D on a CPU; the worse of numba and torch"
 _DRAWN = (
     "drawn ICT faces, 200 mm on 62 % of 512 px, σ = 2 px, focal length unknown, expression shared, jaw {}; "
     "bar: N ≥ 100 (--full)"
+)
+_LIT = (
+    "median error of the pixels' shape as a share of the landmarks' one; drawn ICT faces at 256², known light, "
+    "landmarks σ = 1 px; bar: N ≥ 30 (--full)"
 )
 _VIEWS = (("1 view", 15, "0.85"), ("3 views", 25, "0.60"), ("5 views", 40, "0.50"))
 _DLIB, _KDE = "dlib.face_recognition_model_v1", "sklearn KernelDensity"
@@ -164,8 +169,23 @@ BENCHMARKS = [
     Benchmark("reconstruction", "rasterize, torch", "ms", ("≤ 12 ms",), "", "a frontal face at 224², with its checks"),
     Benchmark("reconstruction", "rasterize, PyTorch3D", "ms", ("≥ 1000×",), "PyTorch3D's CPU rasteriser",
               "a frontal face at 224², one face a pixel, no bins", "pytorch3d"),
-    Benchmark("reconstruction", "bake_texture, 1 photo", "ms", (), "", "512² texels from the 512² portrait"),
-    Benchmark("reconstruction", "reconstruct, 1 photo", "ms", (), "", "detect, landmarks, fit, texture; 512² portrait"),
+    Benchmark("reconstruction", "rasterize_batch, torch", "ms", ("≤ 0.5 ms",), "",
+              "a frame of 32 frontal faces at 224², from NumPy and back; bar: a GPU's"),
+    Benchmark("reconstruction", "coverage apart, PyTorch3D", "px", ("≤ 0 px",), "", _AGREES, "pytorch3d"),
+    Benchmark("reconstruction", "same triangle, PyTorch3D", "%", ("≥ 99.9 %",), "", _AGREES, "pytorch3d"),
+    Benchmark("reconstruction", "weights apart, PyTorch3D", "", ("≤ 0.001",), "", _AGREES, "pytorch3d"),
+    *(row for views, seconds in (("1 view", 3), ("3 views", 5)) for row in (
+        Benchmark("reconstruction", f"refine_photometric, {views}", "s", (f"≤ {seconds} s",), "",
+                  "a drawn ICT face at 256², expression shared; BLAS 1 thread"),
+        Benchmark("reconstruction", f"error with pixels, {views}", "%", ("≤ 100 %",), "", _LIT),
+    )),
+    *(Benchmark("reconstruction", f"error with pixels, {spoilt}", "%", ("≤ 103 %",), "", _LIT)
+      for spoilt in ("cast shadow", "shine", "hand", "spectacles", "grey", "over-exposed")),
+    Benchmark("reconstruction", "bake_texture, 1 photo", "ms", (), "", "1024² texels from the 512² portrait, albedo"),
+    Benchmark("reconstruction", "reconstruct, 1 photo", "ms", (), "",
+              "detect, landmarks, fit, pixels, texture of 1024²; 512² portrait"),
+    Benchmark("reconstruction", "reconstruct_batch, 8 photos", "/s", (), "reconstruct one by one",
+              "8 portraits of 250²; thumbnails and fits written, no mesh, no photometry"),
     Benchmark("crime", "kde, exact peer", "ms", ("≥ 20×",), _KDE, "Gaussian 300 m at the centres of 250 m cells"),
     Benchmark("crime", "kde, peer with rtol=0.01", "ms", ("≥ 20×",), _KDE, "the same, and the peer may err by 1 %"),
     Benchmark("crime", "kde, largest difference", "% of peak", ("≤ 1 %",), _KDE, "from the exact sum"),

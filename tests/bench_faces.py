@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from datetime import UTC, datetime
 from functools import cache, partial
 from typing import TYPE_CHECKING, Any
@@ -12,6 +13,7 @@ from scipy.spatial.transform import Rotation
 
 from crimeface_lib import faces, recognition, reconstruction, synthetic
 from crimeface_lib.reconstruction.contour import outward
+from crimeface_lib.reconstruction.mesh import png_bytes
 
 if TYPE_CHECKING:
     from bench import Measured, Options
@@ -147,8 +149,32 @@ def pytorch3d(vertices: np.ndarray, triangles: np.ndarray, camera: reconstructio
     return lambda _: rasterizer(mesh)
 
 
+def agreement_with_pytorch3d(draw: Callable[..., reconstruction.Fragments]) -> tuple[Measured, ...]:
+    """Return pixels covered by only one, % of the common ones that show one triangle, and the largest difference of
+    weights there, for the worse of our two backends."""
+    import warnings
+
+    from bench import Measured, Skipped
+
+    try:
+        with warnings.catch_warnings(action="ignore", category=UserWarning):
+            their = draw(backend="pytorch3d", device="cpu")
+    except ImportError as error:
+        raise Skipped(str(error)) from error
+    rows = []
+    for ours in (draw(backend=name) for name in ("numba", "torch")):
+        both = ours.covered & their.covered
+        same = both & (ours.pix_to_face == their.pix_to_face)
+        apart = np.abs(ours.bary - their.bary)[same].max()
+        rows.append(((ours.covered != their.covered).sum(), 100 * same.sum() / both.sum(), apart))
+    pixels, share, apart = zip(*rows, strict=True)
+    note = "the worse of numba and torch"
+    return tuple(Measured((float(value),), None, note) for value in (max(pixels), min(share), max(apart)))
+
+
 def reconstruction_rows(options: Options) -> Iterator[tuple[str, Callable[[], Measured]]]:
     from bench import side_by_side
+    from bench_light import light_rows
     from skimage import data
 
     model, photo = reconstruction.load_morphable_model("auto"), np.ascontiguousarray(data.astronaut())
@@ -181,13 +207,47 @@ def reconstruction_rows(options: Options) -> Iterator[tuple[str, Callable[[], Me
     for name in ("numba", "torch"):
         run = partial(draw, backend=name)
         yield f"rasterize, {name}", partial(side_by_side, lambda _, run=run: run(), turns=9, calls=10, note=note)
+
+    def many() -> Measured:
+
+        from crimeface_lib.core.device import resolve_device
+
+        device = resolve_device(None)
+        frames = {"height": 224, "width": 224, "backend": "torch", "device": device}
+        xy, z = (np.stack([one] * 32) for one in camera.project(model.mean))
+        run = lambda _: reconstruction.rasterize_batch(xy, z, triangles, **frames)  # noqa: E731
+        found: Measured = side_by_side(run, items=32, turns=5, note=f"{note}, on {device}")
+        return replace(found, unjudged="" if device != "cpu" else "the bar is a GPU's")
+
+    yield "rasterize_batch, torch", many
     yield (
         "rasterize, PyTorch3D",
         lambda: side_by_side(lambda _: draw(), pytorch3d(model.mean, triangles, camera), turns=3, calls=10, note=note),
     )
+    agreement = cache(partial(agreement_with_pytorch3d, draw))
+    for index, name in enumerate(("coverage apart", "same triangle", "weights apart")):
+        yield f"{name}, PyTorch3D", lambda index=index: agreement()[index]
+    yield from light_rows(model, options)
     done = reconstruction.reconstruct(photo, model=model)
     shape, cameras = model.decode(done.fit.identity, done.fit.expressions[0]), list(done.fit.cameras)
-    bake = partial(reconstruction.bake_texture, model, [shape], [photo], cameras)
+    bake = partial(reconstruction.bake_texture, model, [shape], [photo], cameras, lighting=done.lighting)
     whole = partial(reconstruction.reconstruct, photo, model=model)
     for name, run in (("bake_texture", bake), ("reconstruct", whole)):
         yield f"{name}, 1 photo", partial(side_by_side, lambda _, run=run: run(), note=f"{model.name} model")
+
+    def collection() -> Measured:
+        import os
+        from tempfile import mkdtemp
+
+        folder, options_ = options.scratch / "photos", {"model": model, "photometric": False, "texture_size": 512}
+        folder.mkdir(exist_ok=True)
+        for index, picture in enumerate(portraits(8)):
+            (folder / f"{index}.png").write_bytes(png_bytes(picture))
+        ours = lambda _: reconstruction.reconstruct_batch(  # noqa: E731
+            folder, mkdtemp(dir=options.scratch), exports=(), progress=False, **options_
+        )
+        one_by_one = lambda _: [reconstruction.reconstruct(path, **options_) for path in sorted(folder.iterdir())]  # noqa: E731
+        note = f"{model.name} model, n = 8, {min(8, len(os.sched_getaffinity(0)))} processes, their start included"
+        return side_by_side(ours, one_by_one, items=8, turns=3, note=note)
+
+    yield "reconstruct_batch, 8 photos", collection
