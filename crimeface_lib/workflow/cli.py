@@ -14,7 +14,7 @@ from crimeface_lib.core.errors import CrimefaceError, InputError
 from crimeface_lib.core.yamltext import read_yaml
 from crimeface_lib.workflow.cli_assurance import bias, mlbom, models, notify, retention
 from crimeface_lib.workflow.cli_evidence import evidence
-from crimeface_lib.workflow.cli_governance import dpia, people, watchlist
+from crimeface_lib.workflow.cli_governance import dpia, people, show_who, watchlist
 from crimeface_lib.workflow.cli_keys import keys, records
 from crimeface_lib.workflow.cli_review import audit, policy, review
 
@@ -57,7 +57,10 @@ def run(
     resume: Annotated[str | None, typer.Option(metavar="RUN", help="go on with an interrupted run")] = None,
 ) -> None:
     """Run a notebook on your own input and publish the report."""
-    _run_and_tell(notebook, parse_parameters(parameter or []), config=config, resume=resume)
+    overrides = parse_parameters(parameter or [])
+    if sys.stdin.isatty() and (actor := overrides.get("actor")):
+        show_who(str(actor), store=overrides.get("store"))
+    _run_and_tell(notebook, overrides, config=config, resume=resume)
 
 
 @app.command()

@@ -45,6 +45,15 @@ def acting(store: Any, account: str | None) -> Any:
     return identify(store, account, environ=environ)
 
 
+def show_who(account: str, *, store: Path | None) -> None:
+    """Ask for the password of another's account, so that the notebooks to be run may act as it."""
+    from crimeface_lib.workflow.identity import PASSWORD, TOKEN
+
+    if account != login_name(os.environ) and not (os.environ.get(PASSWORD) or os.environ.get(TOKEN)):
+        opened = open_store(store)
+        os.environ[TOKEN] = opened.people.issue_token(acting(opened, account))
+
+
 @people.command("add")
 def people_add(
     account: Annotated[str, typer.Argument(help="id of the account; never a person's name")],

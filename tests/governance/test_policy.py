@@ -35,6 +35,7 @@ def test_no_dpia_says_how_to_start_one(office):
         ({"dataset": "lfw"}, "dataset: got lfw, approved synthetic-faces"),
         ({"model": "arcface"}, "model: got arcface, approved dlib"),
         ({"model_version": "0.3.1"}, "model_version: got 0.3.1, approved 55533b28"),
+        ({"threshold": 0.5}, "threshold: got 0.5, approved 0.0"),
     ],
 )
 def test_one_attribute_differs(office, change, said, named):

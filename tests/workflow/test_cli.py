@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from pathlib import Path
 
 import pytest
@@ -119,6 +120,77 @@ def test_only_another_person_approves(workplace, monkeypatch):
 def test_help_never_needs_the_heavy_parts(workplace):
     code, said = workplace.run_cli("--help")
     assert code == 0
-    for command in ("run", "demo", "doctor", "verify", "fetch", "apps", "dpia", "people", "watchlist"):
+    for command in (
+        "run",
+        "demo",
+        "doctor",
+        "verify",
+        "fetch",
+        "apps",
+        "dpia",
+        "people",
+        "watchlist",
+        "review",
+        "policy",
+        "audit",
+    ):
         assert command in said
     assert os.listdir(workplace.root) == [], "help writes nothing"
+
+
+def test_a_dpia_is_kept_as_a_draft_compared_and_exported(workplace, monkeypatch):
+    monkeypatch.setenv("CRIMEFACE_PASSWORD", "correct horse battery")
+    run, file = workplace.run_cli, workplace.root / "dpia.yaml"
+    run("people", "add", "ada", "--role", "admin", "--password")
+    run("people", "add", "rhea", "--role", "researcher", "--password", "--as", "ada")
+    text = run("dpia", "new", "place_prediction")[1]
+    empty = re.sub(r"(?m)^consultation: >-\n(  .*\n)+", "consultation: ''\n", text)
+    assert empty != text
+    file.write_text(empty)
+    code, said = run("dpia", "submit", file, "--draft", "--as", "rhea")
+    assert (code, "fields are empty: consultation" in said) == (0, True)
+    code, said = run("dpia", "submit", file, "--edit", "1", "--as", "rhea")
+    assert (code, "empty fields: consultation" in said) == (2, True)
+    file.write_text(text)
+    assert run("dpia", "submit", file, "--edit", "1", "--as", "rhea")[0] == 0
+    said = run("dpia", "diff", "1")[1]
+    assert "version 2 → 3: 1 fields differ" in said
+    assert "consultation" in said
+    said = run("dpia", "status", "1")[1]
+    assert "submitted" in said
+    assert "drafted" in said
+    assert run("dpia", "export", "1", "--out", workplace.root / "dpia.html")[0] == 0
+    assert "It permits nothing" in (workplace.root / "dpia.html").read_text()
+    assert run("dpia", "export", "1", "--out", workplace.root / "dpia.txt")[0] == 2
+    listed = run("audit", "list", "dpia.", "--dpia", "1", "--last", "2")[1]
+    assert "dpia.submitted" in listed
+    assert "dpia.drafted" not in listed
+    assert "people.added" in run("audit", "show", "1")[1]
+    assert "unchanged" in run("audit", "verify")[1]
+    assert run("audit", "show", "999")[0] == 2
+
+
+def test_passwords_roles_and_tokens_by_command(workplace, monkeypatch):
+    monkeypatch.setenv("CRIMEFACE_PASSWORD", "correct horse battery")
+    run = workplace.run_cli
+    run("people", "add", "ada", "--role", "admin", "--password")
+    run("people", "add", "rhea", "--role", "researcher", "--password", "--as", "ada")
+    code, token = run("people", "token", "--as", "rhea")
+    assert code == 0
+    monkeypatch.setenv("CRIMEFACE_NEW_PASSWORD", "correct horse battery two")
+    assert run("people", "password", "rhea", "--as", "rhea")[0] == 0
+    assert run("people", "token", "--as", "rhea")[0] == 3
+    monkeypatch.setenv("CRIMEFACE_TOKEN", token.strip())
+    code, said = run("people", "token", "--as", "rhea")
+    assert (code, "this token ended" in said) == (3, True)
+    monkeypatch.setenv("CRIMEFACE_TOKEN", "")
+    assert run("people", "role", "rhea", "--role", "reviewer", "--as", "ada")[0] == 0
+    assert run("people", "role", "ada", "--role", "approver", "--as", "ada")[0] == 3
+    assert run("people", "hub", "http://hub:8081/hub/api", "--as", "ada")[0] == 0
+    assert run("people", "hub", "hub", "--as", "ada")[0] == 2
+    assert run("policy", "show")[0] == 0
+    (workplace.root / "home/store/policy.json").unlink()
+    code, said = run("policy", "show")
+    assert (code, "crimeface policy restore" in said) == (3, True)
+    assert run("policy", "restore", "--as", "ada")[0] == 0
+    assert run("policy", "show")[0] == 0
