@@ -8,7 +8,7 @@ import pickle
 import struct
 import sys
 import types
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -24,11 +24,21 @@ from crimeface_lib.reconstruction import (
     MorphableModel,
     bake_texture,
     fit_landmarks,
+    flame,
     load_morphable_model,
 )
 from crimeface_lib.reconstruction.shade import render
 
 MODES, MOVES = 12, 4
+FLAME_IDENTITIES = 20  # the real files have 300 of them before the expressions, which takes long to write
+
+
+@pytest.fixture(scope="module", autouse=True)
+def few_identities() -> Iterator[None]:
+    with pytest.MonkeyPatch.context() as patch:
+        assert flame._IDENTITIES == 300
+        patch.setattr(flame, "_IDENTITIES", FLAME_IDENTITIES)
+        yield
 
 
 @pytest.fixture(scope="module")
@@ -159,7 +169,9 @@ def chumpy(monkeypatch: pytest.MonkeyPatch) -> type:
 
 
 def flame_data(head: MorphableModel, wrap: Callable[[np.ndarray], object]) -> dict[str, object]:
-    modes = np.concatenate([head.identity[:MODES], np.zeros((300 - MODES, *head.mean.shape)), head.expression[:MOVES]])
+    modes = np.concatenate(
+        [head.identity[:MODES], np.zeros((FLAME_IDENTITIES - MODES, *head.mean.shape)), head.expression[:MOVES]]
+    )
     jaw = np.clip((-60 - head.mean[:, 1]) / 20, 0, 1) * (head.mean[:, 2] > 0)
     weights = np.stack([1 - jaw, 0 * jaw, jaw, 0 * jaw, 0 * jaw], 1)
     regressor = np.zeros((5, len(head.mean)))
@@ -258,6 +270,32 @@ def test_each_is_fitted_textured_and_drawn(loaded: tuple[str, MorphableModel], t
 def _stripes() -> np.ndarray:
     rows, columns = np.mgrid[:128, :128] / 128
     return np.stack([110 + 90 * rows, 90 + 60 * columns, 80 + 40 * rows], -1).astype(np.uint8)
+
+
+def test_loose_eyeballs_are_no_skin_and_have_texture_of_their_own(
+    head: MorphableModel, mapping: dict[int, int], tmp_path: Path
+) -> None:
+    """FLAME's eyeballs hang on nothing: two small balls behind the lids, after all other vertices."""
+    import trimesh
+
+    ball = trimesh.creation.icosphere(subdivisions=2, radius=11.0)
+    count, each = len(head.mean), len(ball.vertices)
+    mean = np.concatenate([head.mean, *(ball.vertices + [side * 31, 0, 65] for side in (1, -1))])
+    triangles = np.concatenate([head.triangles, *(ball.faces + count + k * each for k in range(2))]).astype(np.int32)
+    still = np.zeros((MODES, 2 * each, 3), np.float32)
+    eyed = replace(
+        head, mean=mean, triangles=triangles, identity=np.concatenate([head.identity, still], 1),
+        expression=np.concatenate([head.expression, np.repeat(still[:1], len(head.expression), 0)], 1),
+        triangles_uv=np.zeros_like(triangles),
+    )  # fmt: skip
+    write_flame(tmp_path, eyed, mapping)
+    model = load_morphable_model("flame", path=tmp_path)
+    assert model.regions == {
+        "face": (0, len(mean)), "eyeball_0": (count, count + each), "eyeball_1": (count + each, len(mean)),
+    }  # fmt: skip
+    loose = triangles[:, 0] >= count
+    height = model.uv[model.triangles_uv][..., 1]
+    assert height[loose].max() < height[~loose].min()
 
 
 def test_landmarks_are_found_without_any_table(head: MorphableModel, tmp_path: Path) -> None:
