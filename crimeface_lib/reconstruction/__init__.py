@@ -23,6 +23,7 @@ _HOMES = {
     "MorphableModel": "morphable",
     "Observation": "portrait",
     "Reconstruction": "portrait",
+    "Shading": "photometric",
     "Texture": "texture",
     "View": "view",
     "ViewGain": "multiview",
@@ -35,6 +36,7 @@ _HOMES = {
     "observe": "portrait",
     "reconstruct": "portrait",
     "reconstruct_batch": "batch",
+    "refine_photometric": "photometric",
 }
 
 __all__ = [*_HOMES, "Fragments", "rasterize", "rasterize_batch"]
