@@ -331,7 +331,7 @@ class Ledger:
 
     def _tail(self, offset: int, index: int, previous: bytes) -> bytes:
         """Return what follows the last whole line: nothing, or the beginning of entry ``index``."""
-        if not self._path.exists():
+        if not self._path.exists() or self._path.stat().st_size == offset:
             return b""
         with open(self._path, "rb") as file:
             file.seek(offset)

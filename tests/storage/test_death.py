@@ -178,10 +178,18 @@ def test_shred(outcomes_of_death: Outcomes) -> None:
         files = sorted(path.suffix for path in folder.rglob("*") if path.suffix in (".key", ".enc", ".shredded"))
         said = "old" if found == CONTENTS else "new"
         assert files == ([".enc", ".enc", ".key", ".key"] if said == "old" else [".enc", ".key", ".shredded"])
+        if said == "new":
+            left = b"".join(path.read_bytes() for path in folder.rglob("*") if path.is_file())
+            assert sum(data[20:68] in left for data in wrapped) == 1, "the other object's key, and no trace of this one"
         vault(folder).shred(FIRST)
         return said
 
-    assert old_then_new(outcomes_of_death(put_both, lambda folder: vault(folder).shred(FIRST), check))
+    def prepare(folder: Path) -> None:
+        put_both(folder)
+        wrapped.extend(path.read_bytes() for path in folder.rglob("*.key"))
+
+    wrapped: list[bytes] = []
+    assert old_then_new(outcomes_of_death(prepare, lambda folder: vault(folder).shred(FIRST), check))
 
 
 def test_rotation(outcomes_of_death: Outcomes) -> None:
