@@ -88,7 +88,8 @@ class RetentionSchedule(Result):
     Parameters
     ----------
     periods : category → period, None for "until somebody decides". The law and your policy set them; there are no
-        defaults, and an item of a category that isn't named stops the plan.
+        defaults, and an item of a category that isn't named stops the plan. "evidence" names each "evidence.<kind>"
+        that isn't named itself.
     cases : case → periods of its own, which come before those of its category.
     on_open : apply the schedule whenever a run opens the store; without it somebody has to apply it.
 
@@ -139,17 +140,21 @@ class RetentionSchedule(Result):
         """
         return RetentionPlan(at, tuple(self._fate(item, at) for item in items))
 
+    def _period(self, item: Item) -> tuple[timedelta | None, str]:
+        """Return an item's period and whose it is: the case's before the category's, the kind's before its head's."""
+        of_case = self.cases.get(item.case or "", {})
+        for periods, source in ((of_case, f"case {item.case}'s"), (self.periods, "its category's")):
+            for name in (item.category, item.category.partition(".")[0]):
+                if name in periods:
+                    return periods[name], source
+        known = ", ".join(sorted(self.periods)) or "none"
+        raise InputError(f"item {item.id}: no period for category {item.category!r}; there are: {known}; add it")
+
     def _fate(self, item: Item, at: datetime) -> Due:
         times = (item.since, at) if item.expires is None else (item.since, at, item.expires)
         if any(time.tzinfo is None for time in times):
             raise InputError(f"item {item.id}: got a time without a zone, expected UTC")
-        of_case = self.cases.get(item.case or "", {})
-        period, source = self.periods.get(item.category, timedelta(0)), "its category's"
-        if item.category in of_case:
-            period, source = of_case[item.category], f"case {item.case}'s"
-        elif item.category not in self.periods:
-            known = ", ".join(sorted(self.periods)) or "none"
-            raise InputError(f"item {item.id}: no period for category {item.category!r}; there are: {known}; add it")
+        period, source = self._period(item)
         ends = [] if period is None else [(item.since + period, f"{source} {period.days} days are over")]
         if item.expires is not None:
             ends.append((item.expires, "its own term is over"))

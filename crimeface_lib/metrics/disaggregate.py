@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 MEASURES = (
     "fmr_max_min", "fnmr_max_min", "fmr_max_geomean", "fnmr_max_geomean", "inequity_rate", "garbe", "fdr",
 )  # fmt: skip
-_BLOCK = 32  # replicas whose weights are in memory at once
+_WEIGHTS = 4_000_000  # of comparisons in memory at once: 32 MB
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,9 +168,9 @@ def rate_replicas(
         rates = generator.beta(errors + 0.5, total - errors + 0.5, size=(replicas, len(total)))
     else:
         codes = np.unique(np.asarray(subjects)[kept], return_inverse=True)[1].reshape(-1, 2)
-        blocks = []
-        for start in range(0, replicas, _BLOCK):
-            weights = subject_weights(codes, replicas=min(_BLOCK, replicas - start), rng=generator)
+        blocks, block = [], max(1, _WEIGHTS // max(len(codes), 1))
+        for start in range(0, replicas, block):
+            weights = subject_weights(codes, replicas=min(block, replicas - start), rng=generator)
             total, errors = weights @ trials.T, weights @ (trials & wrong).T
             blocks.append(np.divide(errors, total, out=np.full_like(total, np.nan), where=total > 0))
         rates = np.concatenate(blocks)

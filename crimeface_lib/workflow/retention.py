@@ -19,6 +19,7 @@ from crimeface_lib.core.hashing import sha256_bytes
 from crimeface_lib.core.yamltext import read_yaml
 from crimeface_lib.governance import Disposal, Item, RetentionPlan, RetentionSchedule
 from crimeface_lib.reporting import publish_index
+from crimeface_lib.storage.locking import file_lock, held
 from crimeface_lib.workflow.seal import MANIFEST, SIGNATURE, read_manifest
 from crimeface_lib.workflow.store import CaseStore
 
@@ -52,19 +53,20 @@ def plan_retention(store: CaseStore, *, actor: str) -> RetentionPlan:
 
 def apply_retention(store: CaseStore, *, actor: str) -> Disposal:
     """Erase what is due; the schedule's hash is in the audit log, with each erasure and each refusal."""
-    plan = plan_retention(store, actor=actor)
-    digest = sha256_bytes((store.folder / SCHEDULE).read_bytes())
-    store.audit.record("retention.applied", actor=actor, at=plan.at, schedule=digest, due=len(plan.to_delete))
-    done = store.disposer.dispose(
-        plan,
-        erase={
-            "evidence": lambda id: store.evidence.delete(_name(id), actor=actor, purpose=_PURPOSE),
-            "watchlist": lambda id: _remove_entry(store, id),
-            "run.report": lambda id: shutil.rmtree(store.settings.reports / _name(id)),
-            "run.parameters": lambda id: shutil.rmtree(_staged(store) / _name(id)),
-        },
-        actor=actor,
-    )
+    with held(file_lock(store.folder / "retention")):  # several notebooks may open the store at once
+        plan = plan_retention(store, actor=actor)
+        digest = sha256_bytes((store.folder / SCHEDULE).read_bytes())
+        store.audit.record("retention.applied", actor=actor, at=plan.at, schedule=digest, due=len(plan.to_delete))
+        done = store.disposer.dispose(
+            plan,
+            erase={
+                "evidence": lambda id: store.evidence.delete(_name(id), actor=actor, purpose=_PURPOSE),
+                "watchlist": lambda id: _remove_entry(store, id),
+                "run.report": lambda id: shutil.rmtree(store.settings.reports / _name(id)),
+                "run.parameters": lambda id: shutil.rmtree(_staged(store) / _name(id)),
+            },
+            actor=actor,
+        )
     if any(id.startswith("report:") for id in done.erased):
         publish_index(store.settings.reports)
     return done

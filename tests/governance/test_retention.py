@@ -79,3 +79,14 @@ def test_a_case_has_periods_of_its_own_and_an_own_term_may_be_sooner():
 def test_a_schedule_that_says_something_else_is_refused(text):
     with pytest.raises(InputError, match="not a retention schedule"):
         RetentionSchedule.from_yaml(text)
+
+
+def test_a_category_names_its_kinds_unless_they_are_named_themselves():
+    schedule = RetentionSchedule.from_yaml(
+        "periods: {evidence: undecided, evidence.photo: 5}\ncases: {C: {evidence: 9}}"
+    )
+    items = [Item(str(i), f"evidence.{kind}", START, case=case)
+             for i, (kind, case) in enumerate([("photo", None), ("mesh", None), ("photo", "C")])]  # fmt: skip
+    assert [due.expires for due in schedule.due(items, START).items] == [
+        START + timedelta(days=5), None, START + timedelta(days=9)
+    ]  # fmt: skip

@@ -213,7 +213,7 @@ def test_the_example_schedule_reads_and_names_every_category(store):
     example = (load_settings().project_root / "configs/retention.yaml").read_text()
     schedule = RetentionSchedule.from_yaml(example)
     assert not schedule.on_open
-    assert set(schedule.periods) == set(SCHEDULE)
+    assert set(schedule.periods) == set(SCHEDULE) | {"evidence"}
 
 
 def test_holds_at_the_command_line(workplace, store):
