@@ -32,7 +32,7 @@ from crimeface_lib.reconstruction.morphable import MorphableModel
 def load_builtin(path: str | Path | None = None) -> MorphableModel:
     """Return the built-in head: mean of published measurements, identity modes of one SD, blendshapes.
 
-    Built once a process, in under two seconds of one processor; nothing is read or written.
+    Built once a process, in two to three seconds of one processor; nothing is read or written.
 
     Parameters
     ----------
