@@ -172,7 +172,7 @@ def error_by_pose_figure(yaw: npt.ArrayLike, errors: npt.ArrayLike) -> Figure:
             axes.annotate(
                 f"{number:,}", (x, y), xytext=(0, 7), textcoords="offset points", ha="center", size=7, color=INK
             )
-        axes.set(xlabel="turn of the head to either side, degrees (numbers: photos)", xlim=(0, max(turn.max(), 10) + 2),
+        axes.set(xlabel="turn of the head to either side, degrees (numbers: photos)", xlim=(0, 10 * bins.max() + 11),
                  ylabel="landmark error,\n% of the distance between the eyes", ylim=(0, top))  # fmt: skip
         axes.grid(axis="y")
     return figure
