@@ -92,6 +92,26 @@ def bias_trend(
         out.print(f"wrote {figure}")
 
 
+@bias.command("export")
+def bias_export(
+    report: Annotated[int, typer.Argument(help="number of the report")],
+    file: Annotated[Path, typer.Option("--out", metavar="FILE", help="JSON to write; 'crimeface policy' reads it")],
+    figure: Annotated[Path | None, typer.Option("--figure", help="also draw the rates by group, as PNG")] = None,
+    store: Store = None,
+) -> None:
+    """Write a kept report, for a change of threshold say, and draw its rates by group."""
+    import json
+
+    from crimeface_lib.reporting import bias_rates_figure
+    from crimeface_lib.reporting.style import figure_png
+
+    stored = open_store(store).bias.get(report)
+    write_atomic(file, json.dumps(stored.report.to_dict(), indent=1, ensure_ascii=False).encode())
+    if figure:
+        write_atomic(figure, figure_png(bias_rates_figure(stored.report.rates)))
+    out.print(f"wrote {file}")
+
+
 @retention.command("list")
 def retention_list(store: Store = None, actor: As = None) -> None:
     """Dry run: what would go, what a hold keeps, and why. Nothing is deleted."""

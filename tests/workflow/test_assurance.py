@@ -15,6 +15,7 @@ import yaml
 from crimeface_lib.core.errors import NotFoundError, RefusedError
 from crimeface_lib.core.settings import load_settings
 from crimeface_lib.governance import User, template
+from crimeface_lib.governance.thresholds import read_report
 from crimeface_lib.recognition import load_embedder
 from crimeface_lib.reporting import CRATE
 from crimeface_lib.synthetic import synthetic_watchlist
@@ -95,6 +96,10 @@ def test_a_differential_outside_its_band_is_said(workplace, store, approved, sco
     )
     assert code == 0, said
     assert (tmp_path / "t.png").read_bytes().startswith(b"\x89PNG")
+    code, said = workplace.run_cli("bias", "export", "1", "--out", tmp_path / "r.json", "--figure", tmp_path / "r.png")
+    assert code == 0, said
+    assert read_report(tmp_path / "r.json").differentials["sex"].fnmr_max_min == pytest.approx(10)
+    assert (tmp_path / "r.png").read_bytes().startswith(b"\x89PNG")
     code, said = workplace.run_cli("bias", "trend", "kindness", "--attribute", "sex", "--model", "dlib")
     assert (code, "expected one of fmr_max_min" in said) == (2, True)
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
+import subprocess
 from pathlib import Path
 
 import nbformat
@@ -14,7 +16,7 @@ import trimesh
 from crimeface_lib.core.errors import IntegrityError
 from crimeface_lib.core.hashing import sha256_file
 from crimeface_lib.governance import AuditLog
-from crimeface_lib.reporting import find_chromium
+from crimeface_lib.reporting import CRATE, find_chromium
 from crimeface_lib.storage import Checkpoint, Ledger
 from crimeface_lib.workflow import verify_run
 
@@ -58,6 +60,11 @@ def test_pdf_comes_with_a_browser_and_a_clear_line_without(demo_run, manifest):
     else:
         for page in PAGES:
             assert (demo_run / f"{page}.pdf").read_bytes().startswith(b"%PDF")
+            if reader := shutil.which("pdftotext"):
+                done = subprocess.run(
+                    [reader, demo_run / f"{page}.pdf", "-"], capture_output=True, text=True, check=True
+                )
+                assert "not validated for casework" in done.stdout.lower()
 
 
 def test_the_mesh_opens_and_is_a_head_in_its_unit(demo_run):
@@ -102,6 +109,35 @@ def test_every_number_has_a_parent(demo_run, manifest):
     home = demo_run.parents[1] / "home/demo"
     photo = next(entry for entry in manifest["inputs"] if entry["role"] == "photo")
     assert photo["sha256"] == sha256_file(home / "inputs/photo.png")
+
+
+def test_the_run_crate_says_what_the_manifest_says(demo_run, manifest):
+    crate = {entity["@id"]: entity for entity in json.loads((demo_run / CRATE).read_text())["@graph"]}
+    actions = {id.removeprefix("#run-") for id, entity in crate.items() if entity["@type"] == "CreateAction"}
+    assert actions == set(PAGES)
+    listed = {output["path"]: output["sha256"] for output in manifest["outputs"] if output["path"] != CRATE}
+    assert {id: e["sha256"] for id, e in crate.items() if e["@type"] == "File"} == listed
+    made = [ref["@id"] for page in PAGES for ref in crate[f"#run-{page}"]["result"]]
+    assert sorted(made) == sorted(listed), "each output is the result of exactly one notebook"
+    text = (demo_run / CRATE).read_text()
+    assert not [word for word in ("photo.png", "probe.jpg", str(demo_run.parents[1])) if word in text]
+
+
+def test_an_altered_cell_output_or_figure_is_found(demo_run):
+    for name in ("notebooks/recognise.ipynb", "figures/recognise_candidates.png", CRATE):
+        path = demo_run / name
+        old = path.read_bytes()
+        if path.suffix == ".ipynb":
+            notebook = nbformat.reads(old.decode(), as_version=4)
+            output = next(o for cell in notebook.cells for o in cell.get("outputs", []) if "data" in o)
+            output["data"]["text/plain"] = "LR 10^6"
+            path.write_text(nbformat.writes(notebook))
+        else:
+            path.write_bytes(old + b" ")
+        with pytest.raises(IntegrityError, match=f"{path.name} was changed"):
+            verify_run(demo_run)
+        path.write_bytes(old)
+    verify_run(demo_run)
 
 
 def test_the_checkpoint_covers_both_logs(demo_run):
