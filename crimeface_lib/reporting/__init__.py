@@ -3,6 +3,7 @@
 from crimeface_lib.reporting.bias_figures import bias_rates_figure, bias_trend_figure
 from crimeface_lib.reporting.crate import CRATE, build_crate, write_crate
 from crimeface_lib.reporting.crime_figures import completeness_figure, monthly_series_figure, pai_figure
+from crimeface_lib.reporting.custody import custody_timeline
 from crimeface_lib.reporting.dpia_page import publish_dpia
 from crimeface_lib.reporting.face_figures import (
     contact_sheet,
@@ -11,7 +12,7 @@ from crimeface_lib.reporting.face_figures import (
     landmark_overlay,
     view_gain_figure,
 )
-from crimeface_lib.reporting.figures import custody_timeline, face_sheet, score_figure, uncertainty_sheet
+from crimeface_lib.reporting.figures import face_sheet, score_figure, uncertainty_sheet
 from crimeface_lib.reporting.index import publish_index
 from crimeface_lib.reporting.interactive import (
     Interactive,

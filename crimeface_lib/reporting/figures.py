@@ -12,11 +12,10 @@ import numpy as np
 import numpy.typing as npt
 
 from crimeface_lib.core.arrays import check_array, check_image, check_vector
-from crimeface_lib.core.errors import SchemaError, ShapeError
-from crimeface_lib.reporting.style import BLUE, CATEGORIES, INK, LINE, MUTED, ORANGE, PAPER, house_style, new_figure
+from crimeface_lib.core.errors import ShapeError
+from crimeface_lib.reporting.style import BLUE, INK, MUTED, ORANGE, PAPER, house_style, new_figure
 
 if TYPE_CHECKING:
-    import pandas as pd
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
@@ -156,45 +155,6 @@ def score_figure(
         axes.set_xlabel("←  supports different people      log10 likelihood ratio      supports the same person  →")
         if held.any():
             figure.legend(*axes.get_legend_handles_labels(), loc="outside lower right")
-    return figure
-
-
-def custody_timeline(frame: pd.DataFrame) -> Figure:
-    """Draw the custody events in order, one line each; distances don't show durations.
-
-    Parameters
-    ----------
-    frame : columns ``time`` (UTC), ``event``, ``actor`` and, if there, ``purpose``.
-
-    Raises
-    ------
-    SchemaError : a column is missing or there is no event.
-    """
-    missing = {"time", "event", "actor"} - set(frame.columns)
-    if missing or frame.empty:
-        raise SchemaError(
-            f"custody events: got {len(frame)} rows with {list(frame.columns)}, expected time, event, actor"
-        )
-    events = frame.sort_values("time", kind="stable")
-    kinds = list(dict.fromkeys(events["event"]))
-    colour = {kind: CATEGORIES[i % len(CATEGORIES)] for i, kind in enumerate(kinds)}
-    rows = range(len(events))
-    with house_style():
-        figure = new_figure(height=0.5 + 0.3 * len(events), alt=f"{len(events)} custody events in order of time")
-        axes = figure.subplots()
-        axes.plot([0, 0], [0, rows[-1]], color=LINE, linewidth=2, zorder=1)
-        axes.scatter(np.zeros(len(rows)), rows, s=46, c=[colour[k] for k in events["event"]], edgecolor=PAPER, zorder=2)
-        for row, event in zip(rows, events.to_dict(orient="records"), strict=True):
-            axes.text(-0.03, row, f"{event['time']:%Y-%m-%d  %H:%M:%S}", ha="right", va="center", color=MUTED)
-            axes.text(0.03, row, str(event["event"]), va="center", weight="bold", color=INK)
-            axes.text(0.26, row, str(event["actor"]), va="center")
-            axes.text(0.48, row, str(event.get("purpose") or ""), va="center", color=MUTED)
-        axes.text(-0.03, -0.85, "time, UTC", ha="right", va="center", color=MUTED, size=7.5)
-        axes.text(0.26, -0.85, "by", va="center", color=MUTED, size=7.5)
-        if "purpose" in events:
-            axes.text(0.48, -0.85, "purpose", va="center", color=MUTED, size=7.5)
-        axes.set(xlim=(-0.3, 1.0), ylim=(rows[-1] + 0.6, -1.2))
-        axes.set_axis_off()
     return figure
 
 

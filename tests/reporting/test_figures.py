@@ -17,7 +17,6 @@ from crimeface_lib.core.errors import InputError, SchemaError, ShapeError
 from crimeface_lib.reporting import (
     completeness_figure,
     crime_map,
-    custody_timeline,
     face_sheet,
     house_style,
     monthly_series_figure,
@@ -184,12 +183,3 @@ def test_pai_figure_puts_the_baseline_first_and_hollow():
         pai_figure(rows, baseline="glm")
     with pytest.raises(SchemaError, match=r"missing \['pai_low'\]"):
         pai_figure(rows.drop(columns="pai_low"))
-
-
-def test_custody_timeline_is_in_order_of_time():
-    at = pd.to_datetime(["2026-01-02", "2026-01-01"], utc=True)
-    figure = custody_timeline(pd.DataFrame({"time": at, "event": ["viewed", "collected"], "actor": ["a", "b"]}))
-    words = [t.get_text() for t in figure.axes[0].texts]
-    assert words.index("collected") < words.index("viewed")
-    with pytest.raises(SchemaError, match="expected time, event, actor"):
-        custody_timeline(pd.DataFrame({"time": at}))
