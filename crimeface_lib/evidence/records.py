@@ -179,13 +179,10 @@ class Records:
         rows.sort(key=lambda row: self.open(row["record"])["case"] != case)
         return str(rows[0]["item"])
 
-    def known(self, sha256: str, *, name: str, case: str | None) -> str | None:
-        """Return the id under which a case has a file of this name and content."""
-        for row in self.with_content(sha256):
-            record = self.open(row["record"])
-            if (record["case"], record.get("filename")) == (case, name):
-                return str(row["item"])
-        return None
+    def known(self, sha256: str, *, case: str | None) -> str | None:
+        """Return the id of the item of a case that has this content."""
+        rows = [row for row in self.with_content(sha256) if self.open(row["record"])["case"] == case]
+        return str(rows[0]["item"]) if rows else None
 
     def check_all(self, state: State, *, contents: bool) -> int:
         """Compare rows and objects with what the ledger says; return the number of items.

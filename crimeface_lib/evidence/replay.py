@@ -64,7 +64,7 @@ def replay_package(
     rows = [
         {"item": id, "distance": None, "tolerance": None, "reason": "", "process": record.get("tool")}
         | _replay(id, record, contents, processes)
-        for id, record in records.items()
+        for id, record in sorted(records.items(), key=lambda entry: entry[1]["added"])
         if record["parents"]
     ]
     return ReplayReport(tuple(rows), report.warning)

@@ -158,7 +158,7 @@ class EvidenceStore(Uses):
         """Take in files and folders, folders with all that is in them; one event for each file taken in.
 
         One bad file doesn't stop the rest: it is in the result, with the reason. Links are refused. To go on after an
-        interruption do the same again: what this case has under the same name and content is passed over.
+        interruption do the same again: content that this case has already is passed over.
 
         Parameters
         ----------
@@ -172,16 +172,7 @@ class EvidenceStore(Uses):
         for start in range(0, len(files), _BATCH):
             batch = files[start : start + _BATCH]
             with held(self._lock):
-                with self._records.indexed():
-                    known = {name: self._known(path, name=name, case=case) for name, path in batch}
-                new = [(name, path) for name, path in batch if known[name] is None]
-                incoming = [
-                    Incoming(path, Row(kind=kind, name=None, case=case, parents=[], tool=None, filename=name), notes)
-                    for name, path in new
-                ]
-                entered = dict(zip(new, self._changes.enter(incoming, actor=actor, purpose=purpose), strict=True))
-            for name, path in batch:
-                rows.append(intake_row(name, known[name], entered.get((name, path))))
+                rows += self._enter_batch(batch, case=case, kind=kind, notes=notes, actor=actor, purpose=purpose)
             if progress:
                 progress(len(rows), len(files))
         return Intake(tuple(rows))
@@ -374,12 +365,31 @@ class EvidenceStore(Uses):
             raise entered
         return self._records.item(entered)
 
-    def _known(self, path: Path, *, name: str, case: str | None) -> str | None:
-        """Return the id of a file that is here already; None also where it can't be read: its intake will say why."""
-        try:
-            return self._records.known(hash_file(path), name=name, case=case)
-        except (InputError, RefusedError):
-            return None
+    def _enter_batch(
+        self, batch: Sequence[tuple[str, Path]], *, case: str | None, kind: str, notes: Row, actor: str, purpose: str
+    ) -> Sequence[Row]:
+        """Take in what this case doesn't have yet; return a row for each file."""
+        digests = [_digest(path) for _, path in batch]
+        with self._records.indexed():
+            known = [self._records.known(digest, case=case) if digest else None for digest in digests]
+        new = [at for at, digest in enumerate(digests) if not (known[at] or (digest and digest in digests[:at]))]
+        facts = Row(kind=kind, name=None, case=case, parents=[], tool=None)
+        incoming = [Incoming(batch[at][1], {**facts, "filename": batch[at][0]}, notes) for at in new]
+        entered = dict(zip(new, self._changes.enter(incoming, actor=actor, purpose=purpose), strict=True))
+        for at, digest in enumerate(digests):
+            if at not in entered and known[at] is None:  # the same content as one before it
+                first = entered[digests.index(digest)]
+                known[at] = first["item"] if isinstance(first, dict) else None
+                entered[at] = first
+        return [intake_row(name, known[at], entered.get(at)) for at, (name, _) in enumerate(batch)]
+
+
+def _digest(path: Path) -> str | None:
+    """Return the SHA-256 of a file; None where it can't be read, of which its intake will say why."""
+    try:
+        return hash_file(path)
+    except (InputError, RefusedError):
+        return None
 
 
 def _notes(description: str | None, tags: Sequence[str]) -> Row:
