@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from functools import cache
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -17,6 +18,7 @@ from crimeface_lib.reconstruction.view import View
 
 if TYPE_CHECKING:
     import pandas as pd
+    from threadpoolctl import ThreadpoolController
 
 NO_FACE = "points: got landmarks of a face seen from behind, or on a line; expected iBUG order, not mirrored"
 
@@ -107,16 +109,22 @@ def fit_landmarks(
 
     References: Zhu et al. 2015 (contour landmarks); Triggs et al. 2000 (Schur complement).
     """
-    from threadpoolctl import threadpool_limits
-
     if not views:
         raise InputError("views: got none, expected at least one View")
-    with threadpool_limits(1, user_api="blas"):  # matrices this small lose time to threads
+    with _blas().limit(limits=1, user_api="blas"):  # matrices this small lose time to threads
         problem = problem_of(model, views, shared_expression=shared_expression, slide_contour=slide_contour)
         begin = start(problem)
         if no_face(begin).any():
             raise InputError(NO_FACE)
         return conclude(model, views, problem, solve(problem, begin, robust=robust, turns=range(iterations)), robust)
+
+
+@cache
+def _blas() -> ThreadpoolController:
+    """Return what steers BLAS; looking for its libraries takes as long as a fit, so it is done once."""
+    from threadpoolctl import ThreadpoolController
+
+    return ThreadpoolController()
 
 
 def problem_of(model: MorphableModel, views: list[View], *, shared_expression: bool, slide_contour: bool) -> Problem:
