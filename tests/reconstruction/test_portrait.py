@@ -6,6 +6,7 @@ import io
 import json
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 import trimesh
@@ -54,6 +55,47 @@ def test_views_mesh_and_viewer_arrays(result: Reconstruction) -> None:
         result.mesh(3)
 
 
+def test_the_light_is_known_and_can_be_changed(result: Reconstruction) -> None:
+    assert result.lighting.shape == (1, 9, 3)
+    assert result.albedo.shape == result.texture.shape
+    left, right = np.zeros((9, 3)), np.zeros((9, 3))
+    left[:2], right[:2] = [[0.6], [-0.5]], [[0.6], [0.5]]
+    lit = [result.render(size=96, lighting=light).astype(float).mean(2) for light in (left, right)]
+    assert lit[0][:, :48].mean() > 1.05 * lit[0][:, 48:].mean()
+    assert lit[1][:, 48:].mean() > 1.05 * lit[1][:, :48].mean()
+    again = result.render(result.cameras[0], lighting=result.lighting[0]).astype(float)
+    points = result.cameras[0].project(result.model.landmarks(result.mesh(True).vertices))[0]
+    low, high = points[17:].min(0).astype(int), points[17:].max(0).astype(int)
+    middle = slice(low[1], high[1]), slice(low[0], high[0])
+    difference = np.abs(again[middle] - result.render(result.cameras[0])[middle])
+    assert difference.mean() < 6, "albedo in the photo's own light is the photo"
+    assert result.frontal(96).shape == result.render(size=96, what="albedo").shape == (96, 96, 3)
+    with pytest.raises(InputError, match="lighting"):
+        result.render(what="shape", lighting=left)
+
+
+def test_without_the_pixels_the_landmarks_stand(astronaut: np.ndarray, result: Reconstruction) -> None:
+    plain = reconstruct(astronaut, model=result.model, photometric=False, device="cpu", texture_size=64)
+    assert plain.shading is None
+    assert plain.lighting.shape == (0, 9, 3)
+    assert plain.frontal(64).shape == (64, 64, 3)
+    with pytest.raises(InputError, match="photometric=True"):
+        plain.render(what="albedo")
+    moved = np.abs(plain.mesh().vertices - result.mesh().vertices).max()
+    assert (0.05 < moved < 15) == result.shading.refined
+
+
+def test_spectacles_are_flagged(astronaut: np.ndarray, result: Reconstruction) -> None:
+    assert not any("bridge of the nose" in text for text in result.warnings)
+    points = result.cameras[0].project(result.model.landmarks(result.mesh(True).vertices))[0]
+    framed = astronaut.copy()
+    for eye in (points[36:42], points[42:48]):
+        cv2.circle(framed, np.round(eye.mean(0)).astype(int).tolist(), 9, (20, 20, 20), 2)
+    cv2.line(framed, *np.round(points[[39, 42]] - [0, 2]).astype(int).tolist(), (20, 20, 20), 2)
+    worn = reconstruct(framed, model=result.model, texture_size=64)
+    assert any("bridge of the nose" in text for text in worn.warnings)
+
+
 def test_files_carry_provenance(result: Reconstruction, tmp_path: Path) -> None:
     (path,) = result.export(tmp_path / "head.glb")
     mesh = trimesh.load(path, force="mesh")
@@ -88,11 +130,11 @@ def test_the_focal_length_of_exif_is_used_and_said(astronaut: np.ndarray) -> Non
     focal = 85 * np.hypot(width, height) / np.hypot(36, 24)
     model = load_morphable_model("builtin")
     for source in (buffer.getvalue(), io.BytesIO(buffer.getvalue())):
-        told = reconstruct(source, model=model, texture_size=64)
+        told = reconstruct(source, model=model, texture_size=64, photometric=False)
         assert told.cameras[0].focal == pytest.approx(focal, rel=0.1)
         assert told.fit.focal_sd[0] < 0.06 * focal
         assert told.sentences[0].endswith("Focal length from the photo: 85 mm equivalent in EXIF.")
-    guessed = reconstruct(astronaut, model=model, texture_size=64)
+    guessed = reconstruct(astronaut, model=model, texture_size=64, photometric=False)
     assert "Focal length fitted with the face" in guessed.sentences[0]
     assert guessed.fit.focal_sd[0] > told.fit.focal_sd[0]
 

@@ -60,3 +60,21 @@ def test_the_hidden_cheek_is_mirrored_and_said_to_be(toy: MorphableModel, painte
 def test_two_photos_show_more_than_one(toy: MorphableModel, painted: np.ndarray) -> None:
     one, two = _bake(toy, painted, (40, 0)), _bake(toy, painted, (40, 0), (-40, 0))
     assert two.observed_fraction > 1.2 * one.observed_fraction
+
+
+def test_two_photos_in_two_lights_make_one_skin(toy: MorphableModel) -> None:
+    """Plain skin, lit warm from the left and cold from the right: the bake knows the lights, and shows neither seam."""
+    skin = np.full((64, 64, 3), [180, 140, 120], np.uint8)
+    mesh = Mesh(toy.mean, toy.triangles, toy.uv, toy.triangles_uv, skin, np.zeros(len(toy.mean)))
+    lights = np.zeros((2, 9, 3))
+    lights[:, 0], lights[:, 1] = [[0.8, 0.7, 0.5], [0.5, 0.7, 0.8]], [[-0.2] * 3, [0.2] * 3]
+    cameras = [Camera.look(view, toy.mean, size=256) for view in ((35, 0), (-35, 0))]
+    photos = [render(mesh, camera, lighting=light) for camera, light in zip(cameras, lights, strict=True)]
+    baked = bake_texture(toy, [toy.mean] * 2, photos, cameras, size=128, lighting=lights)
+    assert baked.albedo is not None
+    clear = baked.observed > 0.9
+    np.testing.assert_allclose(baked.albedo[clear], np.tile(skin[0, 0], (clear.sum(), 1)), atol=6)
+    assert np.abs(np.diff(baked.image[clear[:, 64], 64].astype(float), axis=0)).max() < 6
+    alone = bake_texture(toy, [toy.mean], photos[:1], cameras[:1], size=128, lighting=lights[:1])
+    same = clear & (alone.observed > 0.9)
+    np.testing.assert_allclose(baked.image[same].astype(float), alone.image[same], atol=8)
