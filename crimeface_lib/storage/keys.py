@@ -14,7 +14,7 @@ from __future__ import annotations
 import base64
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -230,11 +230,17 @@ class KeyRing:
             self._replace(replace(self._secrets, active=key_id, keks=keks))
         return key_id.hex()
 
-    def retire(self) -> tuple[str, ...]:
-        """Forget all keys but the active one and return their ids: what they wrapped is lost, so rewrap it first."""
+    def retire(self, ids: Iterable[str] | None = None) -> tuple[str, ...]:
+        """Forget keys and return their ids: what they wrapped is lost, so rewrap it first.
+
+        Parameters
+        ----------
+        ids : some of ``retiring``, as it was before the rewrapping; all but the active key by default.
+        """
         with self._alone():
-            gone, now = self.retiring, self._secrets
-            self._replace(replace(now, keks={now.active: now.keks[now.active]}))
+            gone = self.retiring if ids is None else tuple(sorted(set(ids) & set(self.retiring)))
+            keks = {id: key for id, key in self._secrets.keks.items() if id.hex() not in gone}
+            self._replace(replace(self._secrets, keks=keks))
         return gone
 
     def reseal(self, *, passphrase: str | None = None, unlock: Unlock | None = None) -> None:
@@ -242,9 +248,10 @@ class KeyRing:
 
         Whoever has a copy of the old file and its passphrase has the keys in it: rotate as well.
         """
+        way = _way(passphrase, unlock)
         with self._alone():
-            self._unlock = _way(passphrase, unlock)
-            self._content = _save(self._path, _sealed(self._secrets, self._unlock))
+            self._content = _save(self._path, _sealed(self._secrets, way))
+            self._unlock = way
 
     @property
     def _secrets(self) -> _Secrets:

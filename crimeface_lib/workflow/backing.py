@@ -14,6 +14,7 @@ from crimeface_lib.core.errors import ConfigError
 from crimeface_lib.core.plugins import load_backend
 from crimeface_lib.core.settings import Settings
 from crimeface_lib.storage import DocumentStore, KeyRing, TinyDocuments, Vault, open_documents
+from crimeface_lib.storage.locking import file_lock, held
 from crimeface_lib.storage.unlock import Command, MasterKey, Passphrase, Unlock
 
 _CONTENT_KEY = "content.key"
@@ -99,10 +100,12 @@ def rotate_keys(folder: Path, *, keys: KeyRing, progress: Callable[[int, int], o
     Contents stay as they are, and open all the while. Where a rotation was interrupted, it is finished. Returns the
     number of keys that were rewrapped. The key that signs and the names of files don't change.
     """
-    if not keys.retiring:
-        keys.rotate()
-    count = Vault.open(folder / "evidence" / "vault", keys=keys).rewrap(progress=progress)
-    for path in sorted(folder.rglob(_CONTENT_KEY)):
-        count += keys.rewrap_file(path, context=path.parent.relative_to(folder).as_posix().encode())
-    keys.retire()
+    with held(file_lock(folder / "rotation")):  # two at once could each forget the other's key
+        if not keys.retiring:
+            keys.rotate()
+        older = keys.retiring
+        count = Vault.open(folder / "evidence" / "vault", keys=keys).rewrap(progress=progress)
+        for path in sorted(folder.rglob(_CONTENT_KEY)):
+            count += keys.rewrap_file(path, context=path.parent.relative_to(folder).as_posix().encode())
+        keys.retire(older)
     return count

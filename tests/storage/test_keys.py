@@ -133,6 +133,17 @@ def test_a_process_that_was_open_takes_part_in_a_rotation(tmp_path: Path) -> Non
         mine.unwrap(old, context=b"a")
 
 
+def test_only_the_keys_that_were_rewrapped_need_go(tmp_path: Path) -> None:
+    keys = KeyRing.open(tmp_path / "keys.json")
+    first, second = keys.active, keys.rotate()
+    blob = keys.wrap(b"k" * 32, context=b"a")
+    keys.rotate()  # by somebody else, meanwhile
+    assert keys.retire([first, "00" * 8]) == (first,)
+    assert keys.retiring == (second,)
+    assert keys.unwrap(blob, context=b"a") == b"k" * 32
+    assert keys.retire([keys.active]) == (), "the active key never goes"
+
+
 def test_a_data_key_is_random_bound_to_its_place_and_rewrapped(tmp_path: Path) -> None:
     keys, path = KeyRing.open(tmp_path / "keys.json"), tmp_path / "list.key"
     key = keys.data_key(path, context=b"list")
