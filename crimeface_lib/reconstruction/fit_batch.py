@@ -118,28 +118,14 @@ def fit_landmarks_batch(
     >>> batch.failures
     {0: 'points: got 0 landmarks, expected at least 12 to fix a camera'}
     """
-    import torch
-
     views = _arrays(points, sizes, sd, focal_prior)
     if chunk < 1:
         raise InputError(f"chunk: got {chunk}, expected at least 1")
     device = resolve_device(device)
     failures = _unfit(views[0])
     good = np.array([index for index in range(len(views[0])) if index not in failures], dtype=int)
-    found, lost = [], []
-    with torch.device(device), torch.inference_mode():
-        for begin in range(0, max(len(good), 1), chunk):
-            seen, size, spread, focal = (part[good[begin : begin + chunk]][:, None] for part in views)
-            problem = Problem.build(
-                model, seen, spread, size, focal, shared_expression=False, slide_contour=slide_contour,
-                array=lambda values: torch.as_tensor(np.ascontiguousarray(values), device=device), xp=torch,
-            )  # fmt: skip
-            state, residual, wrong = _fit_chunk(problem, robust, iterations)
-            found.append((*(getattr(state, one.name) for one in fields(State)), residual))
-            lost.append(wrong)
-    *parts, residual = (_spread(np.concatenate(column), good, len(views[0])) for column in zip(*found, strict=True))
-    state = State(*parts)
-    failures |= {int(good[row]): NO_FACE for row in np.flatnonzero(np.concatenate(lost))}
+    state, residual, wrong = _fit_chunks(model, views, good, device, chunk, slide_contour, robust, iterations)
+    failures |= {int(good[row]): NO_FACE for row in np.flatnonzero(wrong)}
     bad = np.isin(np.arange(len(residual)), list(failures))
     return FitBatch(
         model=model.name, device=device, identity=np.where(bad[:, None], np.nan, state.identity),
@@ -187,6 +173,28 @@ def _unfit(points: np.ndarray) -> dict[int, str]:
             else f"points: got landmarks within {span[index]:.2g} px, expected a face"
         )
     return why
+
+
+def _fit_chunks(
+    model: MorphableModel, views: tuple[np.ndarray, ...], good: np.ndarray, device: str, chunk: int, slides: bool,
+    robust: float, iterations: int,
+) -> tuple[State, np.ndarray, np.ndarray]:  # fmt: skip
+    """Return states and residuals of all faces, nought where not ``good``, and which of those show no face."""
+    import torch
+
+    found, lost = [], []
+    with torch.device(device), torch.inference_mode():
+        for begin in range(0, max(len(good), 1), chunk):
+            seen, size, spread, focal = (part[good[begin : begin + chunk]][:, None] for part in views)
+            problem = Problem.build(
+                model, seen, spread, size, focal, shared_expression=False, slide_contour=slides,
+                array=lambda values: torch.as_tensor(np.ascontiguousarray(values), device=device), xp=torch,
+            )  # fmt: skip
+            state, residual, wrong = _fit_chunk(problem, robust, iterations)
+            found.append((*(getattr(state, one.name) for one in fields(State)), residual))
+            lost.append(wrong)
+    *parts, residual = (_spread(np.concatenate(column), good, len(views[0])) for column in zip(*found, strict=True))
+    return State(*parts), residual, np.concatenate(lost)
 
 
 def _fit_chunk(problem: Problem, robust: float, iterations: int) -> tuple[State, np.ndarray, np.ndarray]:
