@@ -68,6 +68,8 @@ def check_policy(steps: tuple[RunConfig, ...], *, settings: Settings | None = No
             embedder = load_embedder(cfg.embed.embedder, device="cpu")
             store.permit("face_search", cfg, dataset=cfg.watchlist, model=embedder.name, version=embedder.version)
             store.open_watchlist(cfg.watchlist)
+            for reviewer in cfg.reviewers:
+                store.people.require(store.people.get(reviewer), "decide_candidates")
         elif isinstance(cfg, CrimeOverviewConfig) and cfg.predict:
             from crimeface_lib.crime import MODEL_VERSION
 

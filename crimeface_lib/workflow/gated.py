@@ -14,6 +14,10 @@ if TYPE_CHECKING:
     from crimeface_lib.workflow.store import CaseStore
 
 
+#: What kind of permit a gated function needs.
+_KINDS = {"search": "face_search", "predict_places": "place_prediction", "evaluate_places": "place_prediction"}
+
+
 def run_under_permit(
     store: CaseStore,
     permit: Permit,
@@ -31,9 +35,11 @@ def run_under_permit(
 
     Raises
     ------
-    RefusedError : the permit no longer holds; nothing was called. Whatever ``function`` raises.
+    RefusedError : the permit no longer holds, or is for another kind of use or another model; nothing was called.
+        Whatever ``function`` raises.
     """
     store.gate.require(permit)
+    _check_covered(store, permit, function, arguments, options)
     reference = content_hash(_reference(store, permit, inputs)).removeprefix("sha256:")
     actor = permit.use.actor
     use = store.audit.start_use(
@@ -50,6 +56,23 @@ def run_under_permit(
     finally:
         store.audit.end_use(use, actor=actor, at=store.clock(), outcome=outcome, output_sha256=outputs)
     return result
+
+
+def _check_covered(
+    store: CaseStore, permit: Permit, function: Callable[..., Any], arguments: tuple[Any, ...], options: dict[str, Any]
+) -> None:
+    """Refuse a permit for something else than what is called: a forecast's for a search, one model's for another."""
+    use = permit.use
+    kind = _KINDS.get(getattr(function, "__name__", ""), use.kind)
+    probe = arguments[0] if kind == "face_search" and arguments else None
+    version = str(getattr(probe, "version", use.model_version))
+    if version.startswith(f"{use.model_version}+"):  # made from a photo and its mirror image, by the same weights
+        version = use.model_version
+    model = getattr(probe, "embedder", options.get("model", use.model))
+    got = {"kind": kind, "model": model, "model_version": version}
+    if differing := [f"{name}: got {value}" for name, value in got.items() if value != getattr(use, name)]:
+        message = f"the permit under DPIA {permit.dpia} is not for this call: {'; '.join(differing)}; ask for one"
+        store.people.refuse(use.actor, kind, "other_permit", message, dpia=permit.dpia)
 
 
 def _reference(store: CaseStore, permit: Permit, inputs: Sequence[str]) -> Any:
