@@ -3,6 +3,8 @@
 A gated run needs, in this order: an account (``People``), a DPIA that others than its author advised on and approved
 (``DpiaRegister``), a model with a card and a licence (``ModelRegistry``), and then
 ``PolicyGate.check(Use(...)) -> Permit``, with ``PolicyGate.require(permit)`` before each search or prediction.
+What comes out of a search two people decide on (``ReviewBook``); what is changed in a policy one asks for and another
+approves (``ChangeRegister``, ``PolicyFile``).
 Knows nothing of faces or crime.
 """
 
