@@ -14,6 +14,7 @@ from crimeface_lib.crime.events import (
 from crimeface_lib.crime.feedback import Exposure, FeedbackSimulation, exposure, simulate_feedback
 from crimeface_lib.crime.forecast import Forecast, forecast
 from crimeface_lib.crime.grid import Grid, make_grid
+from crimeface_lib.crime.groups import cell_groups
 from crimeface_lib.crime.hotspot import Density, Hotspots, false_discovery, getis_ord, kde, top_cells
 from crimeface_lib.crime.ingest import check_source, read_events
 from crimeface_lib.crime.nearrepeat import KnoxTest, knox_test
@@ -47,6 +48,7 @@ __all__ = [
     "SeasonalProfile",
     "Summary",
     "Suppressed",
+    "cell_groups",
     "check_source",
     "cross_table",
     "evaluate_places",

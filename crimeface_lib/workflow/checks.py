@@ -11,7 +11,14 @@ from pathlib import Path
 
 from crimeface_lib.core.errors import CrimefaceError, InputError
 from crimeface_lib.core.settings import Settings, load_settings
-from crimeface_lib.workflow.config import CrimeOverviewConfig, RecogniseConfig, ReconstructConfig, RunConfig
+from crimeface_lib.workflow.config import (
+    CrimeOverviewConfig,
+    EvaluateReconstructionConfig,
+    RecogniseConfig,
+    ReconstructConfig,
+    ReconstructManyConfig,
+    RunConfig,
+)
 from crimeface_lib.workflow.identity import TOKEN, identify
 from crimeface_lib.workflow.origin import login_name
 from crimeface_lib.workflow.store import CaseStore
@@ -34,6 +41,18 @@ def check_inputs(steps: tuple[RunConfig, ...]) -> None:
             seen.add(cfg.probe)
         elif isinstance(cfg, CrimeOverviewConfig):
             _check_crime(cfg.crime, layout=cfg.read_events.layout)
+            if cfg.groups is not None and not cfg.groups.is_file():
+                raise InputError(f"groups: got {cfg.groups}, expected a CSV file with columns area, group")
+        elif isinstance(cfg, ReconstructManyConfig | EvaluateReconstructionConfig):
+            _check_photos(cfg.photos, least=2 if isinstance(cfg, ReconstructManyConfig) else 1)
+
+
+def _check_photos(folder: Path, *, least: int) -> None:
+    from crimeface_lib.faces import list_photos
+
+    photos = list_photos(folder)
+    if len(photos) < least:
+        raise InputError(f"photos: got {len(photos)} below {folder}, expected at least {least} of one person")
 
 
 def sign_in(cfg: RunConfig, *, settings: Settings | None = None) -> None:

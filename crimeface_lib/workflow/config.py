@@ -8,6 +8,7 @@ Unknown keys are errors; papermill's and the command line's strings get their ty
 from __future__ import annotations
 
 from collections.abc import Mapping
+from datetime import date
 from pathlib import Path
 from typing import Any, Literal
 
@@ -40,6 +41,10 @@ class RunConfig(Section):
     seed: int = Field(0, ge=0)
     device: str = "auto"
     method_validation: str | None = Field(None, description="validation id; without one: not validated for casework")
+
+    def without(self) -> tuple[str, ...]:
+        """Return the tags of the notebook's cells that this config leaves out."""
+        return ()
 
     @field_validator("*", mode="before")
     @classmethod
@@ -133,6 +138,9 @@ class CrimeOverviewConfig(RunConfig):
     predict: bool = Field(True, description="also forecast next month's places; needs an approved DPIA")
     dataset: str = Field("police.uk-street", description="the dataset a DPIA names")
     dpia: int | None = None
+    groups: Path | None = Field(
+        None, description="CSV of area (LSOA code) and group: how the forecast falls on the groups is then shown"
+    )
     cutoffs: int = Field(6, ge=2, le=36, description="how many past months the forecast is tried on")
     read_events: ReadEventsSection = ReadEventsSection()
     make_grid: GridSection = GridSection()
@@ -140,15 +148,69 @@ class CrimeOverviewConfig(RunConfig):
     predict_places: PlacesSection = PlacesSection()
     evaluate_places: EvaluateSection = EvaluateSection()
 
+    def without(self) -> tuple[str, ...]:
+        return ("groups",) * (self.groups is None) + ("forecast",) * (not self.predict)
+
 
 class CaseReportConfig(RunConfig):
     notebook: Literal["case_report"] = "case_report"
     photo: Path = Field(description="photo to reconstruct in 3D")
     probe: Path | None = Field(None, description="photo to search with; the same photo where empty")
     crime: Path
+    groups: Path | None = Field(None, description="table of groups of areas for crime_overview.ipynb")
     reconstruct: dict[str, Any] = Field(default_factory=dict, description="overrides for reconstruct.ipynb")
     recognise: dict[str, Any] = Field(default_factory=dict, description="overrides for recognise.ipynb")
     crime_overview: dict[str, Any] = Field(default_factory=dict, description="overrides for crime_overview.ipynb")
+
+
+class EvidenceCaseConfig(RunConfig):
+    notebook: Literal["evidence_case"] = "evidence_case"
+    files: Path | None = Field(None, description="file or folder to take in for the case; nothing where empty")
+    kind: str = Field("file", description="what those files are: photo, extract, video, …")
+    checkpoint: Path | None = Field(None, description="checkpoint of the custody record that was held elsewhere")
+    package: Path | None = Field(None, description="new folder or .zip to write the case into, decrypted")
+    recipient: str | None = Field(None, description="who will get the package")
+
+
+class DpiaConfig(RunConfig):
+    notebook: Literal["dpia"] = "dpia"
+    number: int | None = Field(None, ge=1, description="which assessment; the newest where empty")
+
+
+class AuditBiasSection(Section):
+    minimum: int = Field(30, ge=1, description="no rate from fewer comparisons")
+    alpha: float = Field(0.5, ge=0, le=1, description="weight of FMR in the summary measures")
+    level: float = Field(0.95, gt=0, lt=1, description="of all intervals")
+    replicas: int = Field(500, ge=20, le=10_000, description="resamplings behind the intervals")
+
+
+class BiasAuditConfig(RunConfig):
+    notebook: Literal["bias_audit"] = "bias_audit"
+    comparisons: Path | None = Field(None, description="CSV: score, mated, <attribute>_a, <attribute>_b; a row each")
+    photos: Path | None = Field(None, description="folder of photos, to be compared here; needs pairs and groups")
+    pairs: Path | None = Field(None, description="which photos to compare, in the format of LFW's pairs")
+    groups: Path | None = Field(None, description="CSV: person, and a column an attribute; nothing is guessed")
+    limit: int | None = Field(None, ge=1, description="at most so many pairs, spread evenly")
+    face: Literal["largest", "central"] | int = Field("central", description="which face of each photo")
+    attributes: tuple[str, ...] = Field(("group",), min_length=1, description="the attributes to compare")
+    threshold: float | None = Field(None, description="one for all groups; that of the DPIA where empty")
+    model: str = Field("synthetic-scores", description="what made the scores, as its DPIA names it")
+    version: str = "1"
+    dataset: str = Field("synthetic-scores", description="id of the data, as its DPIA names it")
+    protocol: str = Field("", description="how the comparisons were made, in words")
+    dpia: int | None = Field(None, description="DPIA whose approved band the report is held against")
+    measure: str = Field("garbe", description="the measure whose course over all reports is drawn")
+    keep: bool = Field(True, description="keep the report in the bias register")
+    embed: EmbedSection = EmbedSection()
+    audit_bias: AuditBiasSection = AuditBiasSection()
+
+
+class GovernanceReviewConfig(RunConfig):
+    notebook: Literal["governance_review"] = "governance_review"
+    since: date | None = Field(None, description="first day (UTC); from the beginning where empty")
+    until: date | None = Field(None, description="last day (UTC); today where empty")
+    checkpoint: Path | None = Field(None, description="checkpoint.json of a run, or a folder of such, held elsewhere")
+    measure: str = Field("garbe", description="the differential whose course over all reports is drawn")
 
 
 CONFIGS: dict[str, type[RunConfig]] = {
@@ -160,6 +222,10 @@ CONFIGS: dict[str, type[RunConfig]] = {
         RecogniseConfig,
         CrimeOverviewConfig,
         CaseReportConfig,
+        EvidenceCaseConfig,
+        DpiaConfig,
+        BiasAuditConfig,
+        GovernanceReviewConfig,
     )
 }
 

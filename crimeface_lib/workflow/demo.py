@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 from datetime import date, timedelta
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -20,6 +20,9 @@ from crimeface_lib.core.settings import Settings, load_settings
 from crimeface_lib.governance import Dpia, User, template
 from crimeface_lib.workflow.identity import TOKEN
 from crimeface_lib.workflow.store import CaseStore
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 WATCHLIST, CRIMES, PURPOSE = "sample-watchlist", "synthetic-crimes", "demonstration"
 SUBJECT = "sample-astronaut"
@@ -51,6 +54,7 @@ def prepare_demo(*, settings: Settings | None = None) -> tuple[dict[str, Any], l
         "photo": folder / "inputs" / "photo.png",
         "probe": folder / "inputs" / "probe.jpg",
         "crime": folder / "inputs" / "crimes.zip",
+        "groups": folder / "inputs" / "areas.csv",
         "store": folder / "store",
         "actor": "demo-researcher",
         "purpose": PURPOSE,
@@ -75,10 +79,19 @@ def _inputs(folder: Path) -> list[str]:
     if not (folder / "probe.jpg").exists():
         probe = degrade_photo(photo, rng=make_rng(_SEED, stream="probe"))
         Image.fromarray(probe).save(folder / "probe.jpg", quality=70)
-    if not (folder / "crimes.zip").exists():
+    if not (folder / "areas.csv").exists():
         made = synthetic_crimes(months=_MONTHS, rng=make_rng(_SEED, stream="crimes"))
         write_police_uk(made.table, folder / "crimes.zip")
+        _quarters(made.table).to_csv(folder / "areas.csv", index=False)
     return ["input      public-domain portrait as photo, a degraded crop of it as probe, synthetic crimes"]
+
+
+def _quarters(table: pd.DataFrame) -> pd.DataFrame:
+    """Return the quarter of the town, by the compass, of each LSOA: a grouping of places to audit a forecast by."""
+    middle = table.groupby("LSOA code")[["Longitude", "Latitude"]].mean()
+    north, east = (middle[axis] > middle[axis].median() for axis in ("Latitude", "Longitude"))
+    group = north.map({True: "north", False: "south"}) + "-" + east.map({True: "east", False: "west"})
+    return group.rename("group").rename_axis("area").reset_index()
 
 
 def _people(store: CaseStore) -> list[str]:

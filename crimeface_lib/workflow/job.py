@@ -84,7 +84,7 @@ def run_job(
         check_inputs(job.steps)
         sign_in(job.cfg, settings=settings)
         check_policy(job.steps, settings=settings)
-        left_out = () if all(getattr(step, "predict", True) for step in job.steps) else ("forecast",)
+        left_out = tuple(tag for step in job.steps for tag in step.without())
         for stage in job.stages:
             _run_stage(stage, leave_out=left_out, progress=progress, settings=settings)
     except KeyboardInterrupt:
@@ -146,10 +146,10 @@ def plan_job(cfg: RunConfig, *, settings: Settings) -> Job:
     if not isinstance(cfg, CaseReportConfig):
         return Job(folder, cfg, started, ((cfg,),))
     shared = {key: getattr(cfg, key) for key in _SHARED}
-    given = {
+    given: dict[str, dict[str, Any]] = {
         "reconstruct": {"photo": cfg.photo},
         "recognise": {"probe": cfg.probe or cfg.photo},
-        "crime_overview": {"crime": cfg.crime},
+        "crime_overview": {"crime": cfg.crime, "groups": cfg.groups},
     }
     first = tuple(
         load_config(config_path(name, settings=settings), merge({**shared, **given[name]}, getattr(cfg, name)))

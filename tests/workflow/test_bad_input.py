@@ -122,3 +122,18 @@ def check_failed(workplace, code, said, message, *, secret):
     assert folder.name in (workplace.reports / "index.html").read_text()
     assert not list((workplace.root / "home/store").glob("watchlists/*"))
     assert not list((workplace.root / "home/store").glob("evidence/vault/**/*.obj"))
+
+
+def test_a_folder_with_one_photo_is_no_folder_of_several(workplace, photos, tmp_path):
+    (tmp_path / "someone").mkdir()
+    (tmp_path / "someone" / "only.jpg").write_bytes((photos / "good.jpg").read_bytes())
+    code, said = workplace.run_cli("run", "reconstruct_many", "-p", f"photos={tmp_path / 'someone'}")
+    check_failed(workplace, code, said, "photos.*got 1 .*at least 2", secret="someone")
+
+
+def test_a_missing_table_of_groups(workplace, crimes, tmp_path):
+    code, said = workplace.run_cli(
+        "run", "crime_overview", "-p", f"crime={crimes / 'good.zip'}", "-p", f"groups={tmp_path / 'someone.csv'}",
+        "-p", "predict=no",
+    )  # fmt: skip
+    check_failed(workplace, code, said, "groups: .*columns area, group", secret="someone")
