@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 _CHUNK = 1 << 22
 #: As in ``rasterize_numba``: rounding at edges, and areas drawn in px².
 _SLACK, _THIN, _VAST = 1e-9, 1e-9, 1e12
+#: The lower half of a key; all of the key of a pixel where nothing is drawn.
+_LOW = 0xFFFFFFFF
 
 
 def rasterize_torch(
@@ -28,16 +30,15 @@ def rasterize_torch(
     corners = torch.from_numpy(triangles).to(place)
     with torch.inference_mode():
         face = draw(points, depths, corners, height, width)
-        bary, depth = barycentric(points, depths, corners, face)
-    return face.cpu().numpy(), bary.float().cpu().numpy(), depth.float().cpu().numpy()
+        bary, depth = barycentric(points, depths, corners, face, dtype=torch.float32)
+    return face.cpu().numpy(), bary.cpu().numpy(), depth.cpu().numpy()
 
 
 def draw(xy: torch.Tensor, z: torch.Tensor, triangles: torch.Tensor, height: int, width: int) -> torch.Tensor:
     """Return (N, H, W) int64, the nearest triangle at each pixel or −1, on the inputs' device.
 
     The nearest triangle wins by a scatter of the largest key: the bits of a positive float32 1/z are in order,
-    and the complement of the triangle's index fills the lower half of the 64-bit key: of two at one depth the
-    first wins.
+    and the triangle's index counts down in the lower half of the 64-bit key: of two at one depth the first wins.
 
     Parameters
     ----------
@@ -45,45 +46,36 @@ def draw(xy: torch.Tensor, z: torch.Tensor, triangles: torch.Tensor, height: int
     """
     import torch
 
-    frames, count = len(xy), len(triangles)
-    near = torch.where((z > 0) & xy.isfinite().all(-1), 1 / z, 0)
-    # one-dimensional index_select throughout: on a CPU it is several times faster than indexing
+    frames, count, device = len(xy), len(triangles), xy.device
+    # one-dimensional index_select throughout, and results in place: on a CPU it is several times faster than indexing
     order = _flat(triangles.T, xy.shape[1], frames).reshape(-1)
     (ax, bx, cx), (ay, by, cy), (na, nb, nc) = (
-        values.reshape(-1).index_select(0, order).view(3, -1) for values in (xy[..., 0], xy[..., 1], near)
+        values.reshape(-1).index_select(0, order).view(3, -1) for values in (xy[..., 0], xy[..., 1], (z > 0) / z)
     )
-    area = (bx - ax) * (cy - ay) - (by - ay) * (cx - ax)
     left, wide = _pixels(ax, bx, cx, width)
     top, tall = _pixels(ay, by, cy, height)
-    good = (na > 0) & (nb > 0) & (nc > 0) & (area.abs() > _THIN) & (area.abs() < _VAST) & (wide > 0) & (tall > 0)
-    kept = good.nonzero()[:, 0]
-    fields = (ax, ay, bx, by, cx, cy, na, nb, nc, area, left, top, wide, tall)
-    ax, ay, bx, by, cx, cy, na, nb, nc, area, left, top, wide, tall = (one.index_select(0, kept) for one in fields)
-    frame, index = kept // count, kept % count
-    ax, bx, cx, ay, by, cy = (
-        ax - left - 0.5,
-        bx - left - 0.5,
-        cx - left - 0.5,
-        ay - top - 0.5,
-        by - top - 0.5,
-        cy - top - 0.5,
-    )
+    area = (bx - ax) * (cy - ay) - (by - ay) * (cx - ax)  # not finite where a corner isn't
+    size, nearest = area.abs(), torch.minimum(torch.minimum(na, nb), nc)
+    drawn = (nearest > 0) & (size > _THIN) & (size < _VAST) & (torch.minimum(wide, tall) > 0)
+    pairs = torch.where(drawn, wide * tall, 0).long()
+    px, py, share = left + 0.5, top + 0.5, 1 / area
+    ax, bx, cx, ay, by, cy = ax - px, bx - px, cx - px, ay - py, by - py, cy - py
+    corner = (left + top * width).view(frames, count) + height * width * torch.arange(frames, device=device)[:, None]
+    low = (_LOW - 1 - torch.arange(count, device=device)).expand(frames, count)
     rows = (
-        (bx * cy - by * cx) / area, (by - cy) / area, (cx - bx) / area,  # weight of a at the first pixel, and its steps
-        (cx * ay - cy * ax) / area, (cy - ay) / area, (ax - cx) / area,  # the same of b
-        na - nc, nb - nc, nc,
-        (frame * height + top.long()) * width + left.long(), wide.long(), 0xFFFFFFFF - index,
+        (bx * cy - by * cx) * share, (by - cy) * share, (cx - bx) * share,  # weight of a at the first pixel, its steps
+        (cx * ay - cy * ax) * share, (cy - ay) * share, (ax - cx) * share,  # the same of b
+        nc, na - nc, nb - nc, corner.view(-1), wide, low.reshape(-1),
     )  # fmt: skip
-    keys = torch.zeros(frames * height * width, dtype=torch.int64, device=xy.device)
-    pairs = (wide * tall).long()
+    keys = torch.full((frames * height * width,), _LOW, dtype=torch.int64, device=device)
     ends = pairs.cumsum(0)
     begin = 0
-    while begin < len(kept):
+    while begin < len(pairs):
         done = int(ends[begin - 1]) if begin else 0
         stop = max(begin + 1, int(torch.searchsorted(ends, done + _CHUNK, right=True)))
         _scatter(keys, [one[begin:stop] for one in rows], pairs[begin:stop], width)
         begin = stop
-    return torch.where(keys > 0, 0xFFFFFFFF - (keys & 0xFFFFFFFF), -1).view(frames, height, width)
+    return keys.bitwise_and_(_LOW).neg_().add_(_LOW - 1).view(frames, height, width)
 
 
 def _flat(indices: torch.Tensor, size: int, frames: int) -> torch.Tensor:
@@ -97,49 +89,59 @@ def _pixels(a: torch.Tensor, b: torch.Tensor, c: torch.Tensor, size: int) -> tup
     """Return the first pixel along one axis whose centre lies between three corners, and how many there are."""
     import torch
 
-    first = torch.ceil(torch.minimum(torch.minimum(a, b), c) - 0.5).clamp(min=0)
-    last = torch.floor(torch.maximum(torch.maximum(a, b), c) - 0.5).clamp(max=size - 1)
-    return first, last - first + 1
+    first = torch.minimum(torch.minimum(a, b), c).sub_(0.5).ceil_().clamp_(min=0)
+    last = torch.maximum(torch.maximum(a, b), c).sub_(0.5).floor_().clamp_(max=size - 1)
+    return first, last.sub_(first).add_(1)
 
 
 def _scatter(keys: torch.Tensor, rows: list[torch.Tensor], pairs: torch.Tensor, width: int) -> None:
     """Raise ``keys`` (frames · H · W,) at the ``pairs`` (M,) pixels that M triangles may cover; see ``draw``."""
     import torch
 
-    total = int(pairs.sum())
+    ends = pairs.cumsum(0)
+    total = int(ends[-1])
     row = torch.repeat_interleave(pairs, output_size=total)
-    within = torch.arange(total, device=keys.device) - (pairs.cumsum(0) - pairs).index_select(0, row)
-    wa, a_along, a_down, wb, b_along, b_down, na, nb, nc, corner, wide, low = (one.index_select(0, row) for one in rows)
-    row_down = torch.div(within, wide, rounding_mode="floor")
-    along, down = (within - row_down * wide).double(), row_down.double()
-    wa = wa + along * a_along + down * a_down
-    wb = wb + along * b_along + down * b_down
-    inside = (wa >= -_SLACK) & (wb >= -_SLACK) & (wa + wb <= 1 + _SLACK)
-    bits = (nc + wa * na + wb * nb).float().view(torch.int32).long()
-    pixel = corner + row_down * (width - wide) + within
-    keys.scatter_reduce_(0, pixel, torch.where(inside, (bits << 32) | low, 0), "amax")
+    first = (ends - pairs).double().index_select(0, row)
+    wa, a_along, a_down, wb, b_along, b_down, near, a_near, b_near, corner, wide, low = (
+        one.index_select(0, row) for one in rows
+    )
+    along = torch.arange(total, dtype=torch.float64, device=keys.device).sub_(first)
+    down = (along + 0.5).div_(wide).floor_()
+    along.addcmul_(down, wide, value=-1)
+    wa.addcmul_(along, a_along).addcmul_(down, a_down)
+    wb.addcmul_(along, b_along).addcmul_(down, b_down)
+    inside = (torch.minimum(wa, wb) >= -_SLACK) & (wa + wb <= 1 + _SLACK)
+    bits = near.addcmul_(wa, a_near).addcmul_(wb, b_near).float().view(torch.int32).long()
+    pixel = corner.add_(down, alpha=width).add_(along).long()
+    keys.scatter_reduce_(0, pixel, bits.bitwise_left_shift_(32).bitwise_or_(low).mul_(inside), "amax")
 
 
 def barycentric(
-    xy: torch.Tensor, z: torch.Tensor, triangles: torch.Tensor, face: torch.Tensor
+    xy: torch.Tensor,
+    z: torch.Tensor,
+    triangles: torch.Tensor,
+    face: torch.Tensor,
+    *,
+    dtype: torch.dtype | None = None,
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Return perspective-correct weights (N, H, W, 3), 0 where there is no triangle, and depths (N, H, W), infinite
-    there; both differentiable in ``xy`` (N, V, 2) and ``z`` (N, V), given the triangles ``face`` (N, H, W) seen."""
+    there, of ``dtype`` (None: the inputs'); both differentiable in ``xy`` (N, V, 2) and ``z`` (N, V), given the
+    triangles ``face`` (N, H, W) seen."""
     import torch
 
-    frames, height, width = face.shape
-    pixel = (face.reshape(-1) >= 0).nonzero()[:, 0]
-    frame, within = pixel // (height * width), pixel % (height * width)
-    py, px = within // width + 0.5, within % width + 0.5
-    corners = triangles.index_select(0, face.reshape(-1).index_select(0, pixel)) + (frame * xy.shape[1])[:, None]
-    order = corners.T.reshape(-1)
-    ax, bx, cx = xy[..., 0].reshape(-1).index_select(0, order).view(3, -1) - px
-    ay, by, cy = xy[..., 1].reshape(-1).index_select(0, order).view(3, -1) - py
+    _, height, width = face.shape
+    frame, row, column = (face >= 0).nonzero(as_tuple=True)
+    pixel = (frame * height + row) * width + column
+    seen = face.reshape(-1).index_select(0, pixel)
+    order = torch.cat([one.index_select(0, seen) + frame * xy.shape[1] for one in triangles.T])
+    ax, bx, cx = xy[..., 0].reshape(-1).index_select(0, order).view(3, -1) - (column + 0.5)
+    ay, by, cy = xy[..., 1].reshape(-1).index_select(0, order).view(3, -1) - (row + 0.5)
     wa, wb, wc = bx * cy - by * cx, cx * ay - cy * ax, ax * by - ay * bx
     near = torch.stack([wa, wb, wc], 0) / z.reshape(-1).index_select(0, order).view(3, -1)
-    total = near.sum(0)
-    bary = xy.new_zeros((frames * height * width, 3)).index_copy(0, pixel, (near / total).T)
-    depth = xy.new_full((frames * height * width,), float("inf")).index_copy(0, pixel, (wa + wb + wc) / total)
+    total, dtype, place = near.sum(0), dtype or xy.dtype, 3 * pixel
+    weights, depths = (near / total).to(dtype).view(-1), ((wa + wb + wc) / total).to(dtype)
+    bary = xy.new_zeros(3 * face.numel(), dtype=dtype).index_copy_(0, torch.cat([place, place + 1, place + 2]), weights)
+    depth = xy.new_full((face.numel(),), float("inf"), dtype=dtype).index_copy_(0, pixel, depths)
     return bary.view(*face.shape, 3), depth.view(face.shape)
 
 
