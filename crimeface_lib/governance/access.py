@@ -16,7 +16,7 @@ from crimeface_lib.core.clock import Clock, from_iso, to_iso
 from crimeface_lib.core.errors import InputError, NotFoundError, RefusedError
 from crimeface_lib.core.hashing import sha256_bytes
 from crimeface_lib.core.results import Result
-from crimeface_lib.governance.audit import AuditLog, Fact, check_id
+from crimeface_lib.governance.audit import AuditLog, Fact, LoggedAccounts, check_id
 from crimeface_lib.governance.credentials import COST, hash_password, make_token, open_token, verify_password
 from crimeface_lib.governance.hub import ask_hub, check_hub_url
 from crimeface_lib.storage.documents import DocumentStore
@@ -91,7 +91,7 @@ class People:
         self, store: DocumentStore, *, audit: AuditLog, clock: Clock, key: bytes | None, cost: int,
         attempts: int, lock_for: timedelta,
     ) -> None:  # fmt: skip
-        self._store, self._audit, self._clock = store, audit, clock
+        self._store, self._audit, self._clock, self._logged = store, audit, clock, LoggedAccounts(audit)
         self._key, self._cost, self._attempts, self._lock_for = key, cost, attempts, lock_for
 
     @classmethod
@@ -131,14 +131,15 @@ class People:
         """
         secret = {} if password is None else hash_password(password, cost=self._cost)
         with self._store.transaction():
-            first = not self._store.find(_TABLE)
-            if not first:
+            records = self._store.find(_TABLE)
+            if records:
                 self._check_manager(by, user)
             elif "admin" not in user.roles:
                 message = f"the first account must be an admin's, got roles {_listed(user.roles)}"
                 self.refuse(user.id, "manage_people", "first_account", message)
             if self._store.find(_TABLE, user=user.id):
                 raise InputError(f"account {user.id!r} exists; change it with set_roles")
+            self._logged.check_new(user.id, user.person, records)
             record = {"user": user.id, "person": user.person, "roles": sorted(user.roles)}
             self._store.insert(_TABLE, {**record, **secret, "epoch": 0})
             actor = by.id if by else user.id
@@ -153,10 +154,10 @@ class People:
         RefusedError : ``by`` is no admin, or is the same person.
         """
         with self._store.transaction():
-            record = self._find(user_id)
-            changed = User(user_id, _check_roles(roles), record["person"])
+            record = self._find(user_id, logged=False)
+            changed = User(user_id, _check_roles(roles), self._logged.person(user_id))
             self._check_manager(by, changed)
-            new = {"roles": sorted(changed.roles), "epoch": _epoch(record) + 1}
+            new = {"roles": sorted(changed.roles), "person": changed.person, "epoch": _epoch(record) + 1}
             self._store.update(_TABLE, record["id"], new)
             self._record("people.roles_set", by.id, account=user_id, roles=sorted(changed.roles))
         return changed
@@ -202,14 +203,15 @@ class People:
 
         Raises
         ------
-        NotFoundError : there is none.
+        NotFoundError : there is none. IntegrityError : it is not what the audit log has.
         """
         record = self._find(user_id)
         return User(record["user"], frozenset(record["roles"]), record["person"])
 
     def list(self) -> tuple[User, ...]:
         """Return all accounts."""
-        return tuple(User(r["user"], frozenset(r["roles"]), r["person"]) for r in self._store.find(_TABLE))
+        records = map(self._logged.check, self._store.find(_TABLE))
+        return tuple(User(r["user"], frozenset(r["roles"]), r["person"]) for r in records)
 
     # -- who it is -----------------------------------------------------------------------------------------
     def authenticate(self, user_id: str, password: str) -> User:
@@ -366,9 +368,9 @@ class People:
             return
         self._store.insert(_LOGINS, {"user": user_id, **count})
 
-    def _find(self, user_id: str) -> dict[str, Any]:
+    def _find(self, user_id: str, *, logged: bool = True) -> dict[str, Any]:
         for record in self._store.find(_TABLE, user=user_id):
-            return record
+            return self._logged.check(record) if logged else record
         raise NotFoundError(f"no account {user_id!r}; an admin adds it: crimeface people add ACCOUNT --role ROLE")
 
     def _record(self, event: str, actor: str, **facts: Fact) -> None:

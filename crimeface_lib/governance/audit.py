@@ -7,13 +7,13 @@ the door, so that the log can be kept and shown when the case data are long gone
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from crimeface_lib.core.clock import from_iso
-from crimeface_lib.core.errors import InputError, NotFoundError
+from crimeface_lib.core.errors import InputError, IntegrityError, NotFoundError
 from crimeface_lib.core.results import Result
 from crimeface_lib.storage.ledger import Ledger
 
@@ -207,12 +207,70 @@ class LatestEvents:
         self._read_to = 0
 
     def of(self, value: Any = None) -> AuditEvent | None:
-        """Return the last event whose fact is ``value``, or None."""
+        """Return the last event whose fact is ``value``, or None.
+
+        Raises
+        ------
+        IntegrityError : the log became shorter, or what was added is not signed by its key.
+        """
         size = len(self._audit.ledger)  # raises if the log became shorter
+        if size > self._read_to:
+            self._audit.ledger.check_head()
         for found in self._audit.events(self._event, since=self._read_to) if size > self._read_to else ():
             self._last[found.facts.get(self._key) if self._key else None] = found
         self._read_to = size
         return self._last.get(value)
+
+
+class LoggedAccounts:
+    """Roles and person of each account as the audit log has them: records that say something else count for nothing."""
+
+    def __init__(self, audit: AuditLog) -> None:
+        self._audit = audit
+        self._added = LatestEvents(audit, "people.added", key="account")
+        self._changed = LatestEvents(audit, "people.roles_set", key="account")
+
+    def person(self, account: str) -> str:
+        """Return the person behind an account."""
+        return str(self._logged(account).facts["person"])
+
+    def check(self, record: dict[str, Any]) -> dict[str, Any]:
+        """Return ``record`` of an account if the log has it so.
+
+        Raises
+        ------
+        IntegrityError : it was added, or its roles or person were changed, in the records only.
+        """
+        account = record["user"]
+        added, changed = self._logged(account), self._changed.of(account)
+        last = changed if changed is not None and changed.index > added.index else added
+        if (record["person"], record["roles"]) != (added.facts["person"], last.facts["roles"]):
+            raise IntegrityError(
+                f"account {account}: roles or person are not those in the audit log; an admin sets them anew: "
+                f"crimeface people role {account} --role ROLE"
+            )
+        return record
+
+    def check_new(self, account: str, person: str, records: Sequence[Mapping[str, Any]]) -> None:
+        """Check that an account may stand beside those in ``records``.
+
+        Raises
+        ------
+        InputError : it or its person differs from another in case only, and would be taken for it.
+        IntegrityError : there are no records, and the log shows that there were.
+        """
+        known = {text.casefold(): text for record in records for text in (record["user"], record["person"])}
+        for text in (account, person):
+            if known.get(text.casefold(), text) != text:
+                raise InputError(f"got {text!r}, which differs from {known[text.casefold()]!r} in case only; use that")
+        added = self._audit.events("people.added") if not records else ()
+        if any(found.facts["account"] != account for found in added):  # the first alone may have been cut short
+            raise IntegrityError("the records of the accounts are gone, and the audit log has some; restore a backup")
+
+    def _logged(self, account: str) -> AuditEvent:
+        if (added := self._added.of(account)) is None:
+            raise IntegrityError(f"account {account}: the audit log shows nobody who added it; delete its record")
+        return added
 
 
 def _agrees(got: Any, wanted: Fact) -> bool:

@@ -231,6 +231,25 @@ class Ledger:
         unfinished = len(self._tail(offset, len(edge), edge.root()))
         return LedgerReport(self.origin, len(edge), edge.root().hex(), against, unfinished)
 
+    def check_head(self) -> None:
+        """Check the last line only: its signature covers the root over all before it, so no forged line gets past.
+
+        Raises
+        ------
+        IntegrityError : names the first entry that is not what was signed. InputError : the log is open without key.
+        """
+        verifier = Ed25519PublicKey.from_public_bytes(self._expected_key(None))
+        with self._mutex:
+            self._refresh()
+            if not (size := len(self._tree)):
+                return
+            line = next(islice(self.lines(), size - 1, None), b"")
+            try:
+                self._check(line, size - 1, self._tree.root(size - 1).hex(), verifier)
+            except IntegrityError:
+                self.verify()  # which names the entry
+                raise
+
     def _vouched(self, checkpoint: Checkpoint | None) -> int | None:
         """Return how many lines are, to the byte, those of ``checkpoint``: these need no other check; None if not."""
         if checkpoint is None:

@@ -10,15 +10,13 @@ from typing import Any, Protocol
 
 from crimeface_lib.core.clock import to_iso, utc_now
 from crimeface_lib.core.errors import MissingBackendError
-from crimeface_lib.core.files import write_atomic
 from crimeface_lib.core.hashing import sha256_bytes, sha256_file
-from crimeface_lib.core.results import to_plain
 from crimeface_lib.core.settings import Settings, load_settings
 from crimeface_lib.reporting import CRATE, Cover, html_to_pdf, publish_index, publish_notebook, write_crate
 from crimeface_lib.workflow.config import CONFIGS, RunConfig, input_fields
 from crimeface_lib.workflow.notices import tell_of_reviews, tell_of_run
 from crimeface_lib.workflow.origin import code_version
-from crimeface_lib.workflow.seal import CHECKPOINT, list_outputs, sign_manifest, write_manifest
+from crimeface_lib.workflow.seal import list_outputs, sign_manifest, write_heads, write_manifest
 from crimeface_lib.workflow.store import CaseStore
 
 _DRAFT = (
@@ -88,7 +86,7 @@ def publish(run: Opened, *, status: str = "done", reason: str = "", settings: Se
     sign_manifest(folder, data, store.keys.signing_key)
     store.audit.record(f"run.{status}", actor=cfg.actor, at=utc_now(), run=folder.name, manifest=sha256_bytes(data))
     heads = {"audit": store.audit.ledger.checkpoint(at=utc_now()), "custody": store.evidence.checkpoint()}
-    write_atomic(folder / CHECKPOINT, json.dumps(to_plain(heads), indent=1).encode())
+    write_heads(folder, heads)
     publish_index(settings.reports)
     return folder / "run.json"
 

@@ -48,8 +48,32 @@ def write_manifest(folder: Path, manifest: Mapping[str, Any]) -> bytes:
 
 def sign_manifest(folder: Path, data: bytes, key: Ed25519PrivateKey) -> None:
     """Write the Ed25519 signature of the manifest's bytes beside it."""
-    signature = {"key": key.public_key().public_bytes_raw().hex(), "signature": key.sign(data).hex()}
-    write_atomic(folder / SIGNATURE, json.dumps(signature).encode())
+    write_atomic(folder / SIGNATURE, _signature(key.public_key().public_bytes_raw().hex(), key.sign(data).hex()))
+
+
+def _signature(key: str, signature: str) -> bytes:
+    return json.dumps({"key": key, "signature": signature}).encode()
+
+
+def write_heads(folder: Path, heads: Mapping[str, Checkpoint]) -> None:
+    """Write the logs' signed heads beside the manifest; the manifest can't list them, for its own event is in them."""
+    write_atomic(folder / CHECKPOINT, _heads({name: head.to_dict() for name, head in heads.items()}))
+
+
+def _heads(heads: Mapping[str, Any]) -> bytes:
+    return json.dumps(heads, indent=1).encode()
+
+
+def _check_heads(path: Path, *, key: str) -> None:
+    """Check the logs' heads that a run left: each signed by the run's key, and to the byte as it was written."""
+    if not path.exists():  # who received a run without it misses nothing that the run itself says
+        return
+    for head in (heads := _held_heads(path)).values():
+        head.verify_signature()
+        if head.key != key:
+            raise IntegrityError(f"{path.name} was changed: it is signed by another key than the run")
+    if path.read_bytes() != _heads({name: head.to_dict() for name, head in heads.items()}):
+        raise IntegrityError(f"{path.name} was changed: it is not in the form that a run writes")
 
 
 def read_manifest(folder: Path) -> dict[str, Any]:
@@ -70,8 +94,8 @@ def verify_store(folder: str | Path, *, checkpoint: Path | None = None) -> dict[
 
     Parameters
     ----------
-    checkpoint : ``checkpoint.json`` of a run on this store. Without it only what one log says of itself is checked:
-        a log that was rewritten from its first line with the store's own key would pass.
+    checkpoint : ``checkpoint.json`` of a run on this store, or the checkpoint of an export from it. Without it only
+        what one log says of itself is checked: a log rewritten from its first line with the store's own key passes.
 
     Returns
     -------
@@ -79,23 +103,31 @@ def verify_store(folder: str | Path, *, checkpoint: Path | None = None) -> dict[
 
     Raises
     ------
-    IntegrityError : an event was edited, dropped, inserted, reordered or cut off. NotFoundError : no such checkpoint.
+    IntegrityError : an event was edited, dropped, inserted, reordered or cut off, or what was given is no checkpoint.
+    NotFoundError : no such checkpoint.
     """
     from crimeface_lib.workflow.store import CaseStore
 
+    heads = _held_heads(checkpoint) if checkpoint is not None else {}
     store = CaseStore.open(folder)
-    held: dict[str, Any] = {}
-    if checkpoint is not None:
-        try:
-            held = json.loads(checkpoint.read_bytes())
-        except FileNotFoundError as error:
-            raise NotFoundError(f"no checkpoint at {checkpoint}; give the checkpoint.json of a run") from error
-        except ValueError as error:
-            raise IntegrityError(f"{checkpoint} is no checkpoint: {error}") from error
-    heads = {name: Checkpoint.from_dict(held[name]) for name in ("audit", "custody") if name in held}
     audit = store.audit.ledger.verify(heads.get("audit"))
     custody = store.evidence.verify(heads.get("custody"), contents=False)
     return {"audit": audit.entries, "custody": custody.events}
+
+
+def _held_heads(path: Path) -> dict[str, Checkpoint]:
+    """Return the checkpoints in a file by log: those that a run left, or the one that an export wrote."""
+    try:
+        held = json.loads(path.read_bytes())
+    except FileNotFoundError as error:
+        raise NotFoundError(f"no checkpoint at {path}; give the checkpoint.json of a run") from error
+    except (OSError, ValueError, RecursionError) as error:
+        raise IntegrityError(f"{path} is no checkpoint: {error}") from error
+    if isinstance(held, dict) and "origin" in held:
+        held = {str(held["origin"]): held}
+    if not isinstance(held, dict) or not held or set(held) - {"audit", "custody"}:
+        raise IntegrityError(f"{path} is no checkpoint of these logs; give the checkpoint.json of a run or an export's")
+    return {name: Checkpoint.from_dict(head) for name, head in held.items()}
 
 
 def verify_run(folder: str | Path, *, key: str | None = None) -> RunCheck:
@@ -120,15 +152,21 @@ def verify_run(folder: str | Path, *, key: str | None = None) -> RunCheck:
         raise IntegrityError(f"{SIGNATURE} is missing: the run was not finished, or the seal was removed") from error
     except (InvalidSignature, ValueError, KeyError, TypeError) as error:
         raise IntegrityError(f"{MANIFEST} is not what was signed") from error
+    if (folder / SIGNATURE).read_bytes() != _signature(seal["key"], seal["signature"]):
+        raise IntegrityError(f"{SIGNATURE} was changed: it is not in the form that a run writes")
+    _check_heads(folder / CHECKPOINT, key=seal["key"])
     if key is not None and seal["key"] != key:
         raise IntegrityError(f"{MANIFEST} is signed by key {seal['key'][:16]}…, expected {key[:16]}…")
+    for path in folder.rglob("*"):
+        if path.is_symlink():
+            raise IntegrityError(f"{path.relative_to(folder).as_posix()} is a link: a run's files are its own")
     listed = {item["path"]: item["sha256"] for item in manifest["outputs"]}
     found = {item["path"]: item["sha256"] for item in list_outputs(folder)}
-    for path in sorted(listed.keys() | found.keys()):
-        if path not in found:
-            raise IntegrityError(f"{path} is missing")
-        if path not in listed:
-            raise IntegrityError(f"{path} was added")
-        if listed[path] != found[path]:
-            raise IntegrityError(f"{path} was changed")
+    for name in sorted(listed.keys() | found.keys()):
+        if name not in found:
+            raise IntegrityError(f"{name} is missing")
+        if name not in listed:
+            raise IntegrityError(f"{name} was added")
+        if listed[name] != found[name]:
+            raise IntegrityError(f"{name} was changed")
     return RunCheck(run=str(manifest["id"]), files=len(listed), key=str(seal["key"]))

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 
 import pytest
 
-from crimeface_lib.core.errors import CrimefaceError, InputError, NotFoundError, RefusedError
+from crimeface_lib.core.errors import CrimefaceError, InputError, IntegrityError, NotFoundError, RefusedError
 from crimeface_lib.governance import Dpia, User, template, template_text
+from crimeface_lib.governance.credentials import hash_password
 
 HOSTILE_YAML = {
     "billion laughs": "a: &a [x, x]\nb: &b [*a, *a]\nc: [*b, *b]\n",
@@ -97,6 +99,51 @@ def test_altered_account(target) -> None:
     assert store.audit.events("access.refused")
 
 
+def test_account_edited_in_the_file(target) -> None:
+    """An account's roles, its person, or a whole account are written into the records file. → It may do nothing."""
+    path = target.folder / "store/governance.json"
+    whole = json.loads(path.read_text())
+    for change in ({"roles": ["researcher", "admin"]}, {"person": "somebody-else"}, {"user": "mallory"}):
+        records = json.loads(json.dumps(whole))
+        next(row for row in records["people"].values() if row["user"] == "rhea").update(change)
+        path.write_text(json.dumps(records))
+        people = target.open().people
+        with pytest.raises(IntegrityError, match="audit log"):
+            people.get(change.get("user", "rhea"))
+        with pytest.raises(IntegrityError, match="audit log"):
+            people.list()
+    path.unlink()
+    with pytest.raises(IntegrityError, match="gone"):  # nobody becomes the first admin of a store that had others
+        target.open().people.add(User("mallory", frozenset({"admin"})))
+
+
+def test_account_like_another(target) -> None:
+    """An account or person is named like another but for case, spaces or look-alike letters. → Refused."""
+    people, admin = target.open().people, target.user("ada")
+    for id, person in (("Rhea", ""), ("rhea-3", "RHEA"), ("rhea ", ""), ("rhe\u0430", ""), ("rhea-3", "rhea\u200b")):
+        with pytest.raises(InputError):
+            people.add(User(id, frozenset({"approver"}), person), by=admin)
+
+
+def test_forged_log_line(target) -> None:
+    """Records and audit log are edited together, without the key, to show an approval or hide a withdrawal.
+    → Refused; verification names the entry."""
+    number = target.approve()
+    approved = (target.folder / "store/governance.json").read_bytes()
+    log = target.folder / "store/audit.ledger"
+    target.open().dpias.withdraw(number, "It ended.", user=target.user("paul"))
+    assert not log.read_bytes().endswith(b"}}")
+    *kept, withdrawn = log.read_bytes().splitlines(keepends=True)
+    line = next(line for line in kept if b"dpia.approved" in line)
+    end = withdrawn[withdrawn.index(b',"index":') :]  # index, previous and a signature that is of another line
+    forged = line[: line.index(b',"index":')] + end
+    for lines in ([*kept, withdrawn.replace(b"dpia.withdrawn", b"dpia.read")], [*kept, forged]):
+        log.write_bytes(b"".join(lines))
+        (target.folder / "store/governance.json").write_bytes(approved)
+        with pytest.raises(CrimefaceError, match=f"entry {len(kept)} "):
+            target.open().gate.check(target.use)
+
+
 def test_guessed_passwords(target) -> None:
     """Passwords are guessed one after the other. → The account locks, for the right password as well."""
     people = target.open().people
@@ -138,6 +185,20 @@ def test_not_met_code_in_the_process(target) -> None:
 
     assert callable(Watchlist.open)
     assert not target.open().audit.events("policy.granted")
+
+
+def test_not_met_password_replaced(target) -> None:
+    """A stolen folder without its keys gets another password hash for an account. → The login should be refused.
+    → It is not, once the folder is back: the log shows the login, and no change of password before it."""
+    path = target.folder / "store/governance.json"
+    records = json.loads(path.read_text())
+    row = next(row for row in records["people"].values() if row["user"] == "dora")
+    row.update(hash_password("a password of my own", cost=2))
+    path.write_text(json.dumps(records))
+    store = target.open()
+    assert store.people.authenticate("dora", "a password of my own").id == "dora"
+    assert store.audit.events("access.login")
+    assert not store.audit.events("people.password_set")
 
 
 def test_not_met_two_people_conspire(target) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import pickle
+from datetime import UTC, datetime
 from pathlib import Path
 
 import numpy as np
@@ -15,9 +16,10 @@ from PIL import Image
 from crimeface_lib.core.errors import ConfigError, CrimefaceError, ImageError, InputError, IntegrityError
 from crimeface_lib.faces import load_image
 from crimeface_lib.reconstruction import load_morphable_model
+from crimeface_lib.storage import Checkpoint
 from crimeface_lib.workflow import load_config
 from crimeface_lib.workflow.cli import parse_parameters
-from crimeface_lib.workflow.seal import list_outputs, sign_manifest, verify_run, write_manifest
+from crimeface_lib.workflow.seal import list_outputs, sign_manifest, verify_run, verify_store, write_manifest
 
 
 @pytest.mark.parametrize(
@@ -100,6 +102,22 @@ def test_run_changed_after_signing(tmp_path: Path) -> None:
     (tmp_path / "run.json").write_text(json.dumps(manifest))
     with pytest.raises(IntegrityError):
         verify_run(tmp_path)
+
+
+def test_checkpoint_of_something_else(target, made: Path, tmp_path: Path) -> None:
+    """A store is verified against a checkpoint that is empty, of another log or store, or altered. → Refused."""
+    verify_store(target.folder / "store", checkpoint=made / "heads.json")
+    verify_store(target.folder / "store", checkpoint=made / "held.json")  # as an export wrote it
+    head = json.loads((made / "held.json").read_bytes())
+    other = Checkpoint.sign(
+        origin="custody", size=1, root=b"0" * 32, at=datetime(2026, 1, 1, tzinfo=UTC), key=Ed25519PrivateKey.generate()
+    )
+    held = tmp_path / "given.json"
+    wrong = [{}, [], 1, {"custody": {}}, head | {"origin": "audit"}, {"log": head}, head | {"size": 1}, other.to_dict()]
+    for given in wrong:
+        held.write_text(json.dumps(given))
+        with pytest.raises(CrimefaceError):
+            verify_store(target.folder / "store", checkpoint=held)
 
 
 def test_not_met_run_signed_anew(tmp_path: Path) -> None:
