@@ -13,6 +13,7 @@ from typing import NoReturn, get_args
 from crimeface_lib.core.clock import Clock
 from crimeface_lib.core.errors import CrimefaceError, InputError, RefusedError
 from crimeface_lib.core.results import Result
+from crimeface_lib.governance.access import may
 from crimeface_lib.governance.audit import AuditLog, check_id
 from crimeface_lib.governance.dpia import Kind
 from crimeface_lib.governance.dpia_record import Approval, NotApprovedError
@@ -129,6 +130,20 @@ class PolicyGate:
         except RefusedError:
             return False
         return True
+
+    def foresee(self, use: Use, dpia: int) -> str:
+        """Return why ``use`` would be refused under a DPIA now; empty if it would not.
+
+        A question is no attempt: nothing is logged and no permit comes of it.
+        """
+        people = self._register.people
+        try:
+            if not may(people.get(use.actor), use.kind):
+                return f"{use.actor} has no role that permits a {use.kind.replace('_', ' ')}"
+            self._approval(use, dpia)
+        except _UNREADABLE as error:
+            return str(error)
+        return ""
 
     def _covering(self, use: Use, dpia: int | None) -> Approval:
         """Return the approval that covers ``use``, or raise why there is none."""

@@ -13,6 +13,7 @@ from crimeface_lib.reporting.face_figures import (
     view_gain_figure,
 )
 from crimeface_lib.reporting.figures import face_sheet, score_figure, uncertainty_sheet
+from crimeface_lib.reporting.governance_figures import recovered_figure, runs_figure
 from crimeface_lib.reporting.index import publish_index
 from crimeface_lib.reporting.interactive import (
     Interactive,
@@ -22,6 +23,7 @@ from crimeface_lib.reporting.interactive import (
     plotly_html,
     snapshot_html,
 )
+from crimeface_lib.reporting.lineage import lineage_figure
 from crimeface_lib.reporting.maps import crime_map
 from crimeface_lib.reporting.notify import (
     Notice,
@@ -68,6 +70,7 @@ __all__ = [
     "html_table",
     "html_to_pdf",
     "landmark_overlay",
+    "lineage_figure",
     "monthly_chart",
     "monthly_series_figure",
     "pai_figure",
@@ -75,6 +78,8 @@ __all__ = [
     "publish_dpia",
     "publish_index",
     "publish_notebook",
+    "recovered_figure",
+    "runs_figure",
     "score_figure",
     "snapshot_html",
     "uncertainty_sheet",

@@ -27,7 +27,8 @@ if TYPE_CHECKING:
 
 #: Each rate, and which comparisons it is a share of.
 _RATES = {"FMR": "nonmated", "FNMR": "mated"}
-_NAMES = {
+#: What the measures are called on a page.
+MEASURE_NAMES = {
     "fmr_max_min": "FMR, worst group over best", "fnmr_max_min": "FNMR, worst group over best",
     "fmr_max_geomean": "FMR, worst group over geometric mean",
     "fnmr_max_geomean": "FNMR, worst group over geometric mean",
@@ -91,7 +92,7 @@ def bias_trend_figure(rows: pd.DataFrame) -> Figure:
     top = float(known.max()) if len(known) else 1.0
     edge = top + 0.12 * (top - float(known.min()) or 1.0)
     with house_style():
-        figure = new_figure(height=3.0, alt=f"{_NAMES[first['measure']]} by {first['attribute']} over time")
+        figure = new_figure(height=3.0, alt=f"{MEASURE_NAMES[first['measure']]} by {first['attribute']} over time")
         axes = figure.subplots()
         x = np.arange(len(rows))
         _draw_band(axes, rows, x)
@@ -109,7 +110,7 @@ def bias_trend_figure(rows: pd.DataFrame) -> Figure:
         _mark_versions(axes, rows["version"].tolist())
         axes.set_xticks(x, [f"{at:%Y-%m-%d}" for at in rows["at"]], rotation=30 if len(rows) > 8 else 0)
         axes.set_xlim(-0.5, len(rows) - 0.5)
-        axes.set_ylabel(_NAMES[first["measure"]])
+        axes.set_ylabel(MEASURE_NAMES[first["measure"]])
         axes.set_title(f"{first['model']}, by {first['attribute']}")
         figure.legend(loc="outside lower center", ncols=4)
     return figure

@@ -79,8 +79,8 @@ def custody_timeline(frame: pd.DataFrame) -> Figure:
                     bbox={"fc": PAPER, "ec": "none", "pad": 1},
                 )
             _draw_event(axes, row, event, lanes=lanes, width=width)
-        heads = [(-0.03, "time, UTC", "right"), (width + 0.03, "event", "left"), (width + 0.24, "by", "left")]
-        heads += [(width + 0.43, "purpose", "left")] if "purpose" in frame else []
+        heads = [(-0.03, "time, UTC", "right"), (width + 0.03, "event", "left"), (width + 0.22, "by", "left")]
+        heads += [(width + 0.48, "purpose", "left")] if "purpose" in frame else []
         for x, words, side in heads:
             axes.text(x, -1.0, words, ha=side, va="center", color=MUTED, size=7.5)
         for lane, item in enumerate(lanes if len(lanes) > 1 else []):
@@ -113,6 +113,6 @@ def _draw_event(axes: Any, row: int, event: dict[str, Any], *, lanes: list[str],
     purpose = str(event.get("purpose") or "")
     axes.text(-0.03, row, f"{event['time']:%Y-%m-%d  %H:%M:%S}", ha="right", va="center", color=MUTED)
     axes.text(width + 0.03, row, str(event["event"]), va="center", weight="bold", color=INK)
-    axes.text(width + 0.24, row, str(event["actor"])[:18], va="center")
+    axes.text(width + 0.22, row, str(event["actor"])[:18], va="center")
     shown = purpose if len(purpose) <= _LONGEST else purpose[: _LONGEST - 1] + "…"
-    axes.text(width + 0.43, row, shown, va="center", color=MUTED)
+    axes.text(width + 0.48, row, shown, va="center", color=MUTED)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from html import escape
 from typing import TYPE_CHECKING
 
@@ -121,4 +122,6 @@ def _cell(value: object) -> str:
 
 
 def _numeric(text: str) -> bool:
+    if re.search(r"[A-Za-z]{4}", text):  # words that begin with a number: "2 of 3 reviewers …", a run's id
+        return False
     return text == "–" or (text.lstrip("−-+<≤≥>")[:1].isdigit() and not (len(text) > 9 and text[4:5] == "-"))

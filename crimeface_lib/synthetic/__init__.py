@@ -2,13 +2,16 @@
 
 from crimeface_lib.synthetic.crimes import CrimeTruth, SyntheticCrimes, synthetic_crimes, write_police_uk
 from crimeface_lib.synthetic.faces import degrade_photo
+from crimeface_lib.synthetic.scores import SyntheticScores, synthetic_scores
 from crimeface_lib.synthetic.watchlists import synthetic_watchlist
 
 __all__ = [
     "CrimeTruth",
     "SyntheticCrimes",
+    "SyntheticScores",
     "degrade_photo",
     "synthetic_crimes",
+    "synthetic_scores",
     "synthetic_watchlist",
     "write_police_uk",
 ]

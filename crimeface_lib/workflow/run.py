@@ -169,14 +169,16 @@ class Run:
         return found
 
     # -- outputs -------------------------------------------------------------------------------------------
-    def figure(self, figure: Any, name: str, *, caption: str) -> SavedFigure | NotShown:
+    def figure(
+        self, figure: Any, name: str, *, caption: str, why: str = "there was no candidate"
+    ) -> SavedFigure | NotShown:
         """Save a matplotlib figure as ``figures/<notebook>_<name>.png`` and return what the notebook shows.
 
-        None instead of a figure says that there is none in this run: no candidate, no picture.
+        None instead of a figure says that there is none in this run, and ``why``: no candidate, no picture.
         """
         if figure is None:
-            self._add("not_shown", name=name, caption=caption)
-            return NotShown(caption)
+            self._add("not_shown", name=name, caption=caption, why=why)
+            return NotShown(caption, why)
         buffer = BytesIO()
         figure.savefig(buffer, format="png", dpi=150, bbox_inches="tight")
         path = f"figures/{self.cfg.notebook}_{name}.png"
@@ -245,7 +247,7 @@ class Run:
         """Return a figure of another notebook of this run, to show it again."""
         for item in self.step(notebook)["not_shown"]:
             if item["name"] == name:
-                return NotShown(item["caption"])
+                return NotShown(item["caption"], item.get("why", "there was no candidate"))
         for item in self.step(notebook)["figures"]:
             if item["name"] == name:
                 png = (self.folder / item["path"]).read_bytes()

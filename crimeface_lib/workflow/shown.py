@@ -30,9 +30,10 @@ class NotShown:
     """Where a figure would stand that this run has not."""
 
     caption: str
+    why: str = "there was no candidate"
 
     def _repr_html_(self) -> str:
-        return f'<p class="cf-note">Not shown, as there was no candidate: {escape(self.caption)}</p>'
+        return f'<p class="cf-note">Not shown, as {escape(self.why)}: {escape(self.caption)}</p>'
 
 
 @dataclass(frozen=True, slots=True)

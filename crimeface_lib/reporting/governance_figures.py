@@ -1,0 +1,105 @@
+"""Runs over time by what became of them, and rates that an audit found beside the true ones."""
+
+from __future__ import annotations
+
+from textwrap import wrap
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from crimeface_lib.core.errors import SchemaError
+from crimeface_lib.reporting.style import (
+    BLACK,
+    BLUE,
+    GREEN,
+    INK,
+    MUTED,
+    ORANGE,
+    PURPLE,
+    VERMILLION,
+    house_style,
+    new_figure,
+)
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from matplotlib.figure import Figure
+
+#: Colour and shape together: told apart in grey as well.
+_STATUS = {
+    "done": (GREEN, "o"), "refused": (VERMILLION, "X"), "failed": (ORANGE, "s"), "interrupted": (PURPLE, "^"),
+    "gone": (BLACK, "D"),
+}  # fmt: skip
+_OTHER = (MUTED, "h")
+
+
+def runs_figure(runs: pd.DataFrame) -> Figure:
+    """Draw each run at the time it began, a row a notebook, marked by what became of it.
+
+    Parameters
+    ----------
+    runs : started (UTC), notebook, status.
+
+    Raises
+    ------
+    SchemaError : a column is missing, or there is no run.
+    """
+    if runs.empty or (missing := {"started", "notebook", "status"} - set(runs.columns)):
+        raise SchemaError(f"runs: got {len(runs)} rows{'' if runs.empty else f' without {missing}'}, expected some")
+    rows = list(dict.fromkeys(sorted(runs["notebook"])))
+    with house_style():
+        from matplotlib.dates import AutoDateLocator, ConciseDateFormatter
+
+        figure = new_figure(height=0.95 + 0.32 * len(rows), alt=f"{len(runs)} runs by time, notebook and outcome")
+        axes = figure.subplots()
+        for status, group in runs.groupby("status"):
+            colour, marker = _STATUS.get(str(status), _OTHER)
+            places = group["notebook"].map(rows.index)
+            axes.scatter(
+                group["started"].tolist(), places, marker=marker, s=46, color=colour, edgecolor=INK, linewidth=0.4,
+                label=f"{status} ({len(group)})", zorder=3,
+            )  # fmt: skip
+        axes.set_yticks(range(len(rows)), [name.replace("_", " ") for name in rows])
+        axes.set_ylim(len(rows) - 0.5, -0.5)
+        locator = AutoDateLocator(minticks=3, maxticks=8)
+        axes.xaxis.set_major_locator(locator)
+        axes.xaxis.set_major_formatter(ConciseDateFormatter(locator))
+        axes.margins(x=0.04)
+        axes.grid(axis="both")
+        axes.tick_params(axis="y", length=0)
+        figure.legend(loc="outside lower center", ncols=len(_STATUS))
+    return figure
+
+
+def recovered_figure(compared: pd.DataFrame) -> Figure:
+    """Draw what was found, with its interval, beside the truth; rates and measures in a panel each.
+
+    Parameters
+    ----------
+    compared : what, truth, found, low, high, inside; rates begin with "FMR of" or "FNMR of".
+
+    Raises
+    ------
+    SchemaError : no row.
+    """
+    if compared.empty:
+        raise SchemaError("compared: got no row, expected rates and measures with their truth")
+    rates = compared["what"].str.match(r"FN?MR of ")
+    with house_style():
+        figure = new_figure(height=0.9 + 0.26 * max(rates.sum(), (~rates).sum()), alt="found and true, side by side")
+        panels = zip(figure.subplots(1, 2), (rates, ~rates), ("rates", "measures"), strict=True)
+        for axes, chosen, title in panels:
+            shown = compared[chosen]
+            scale = 100.0 if title == "rates" else 1.0
+            y = np.arange(len(shown))
+            low, high, found, truth = (scale * shown[["low", "high", "found", "truth"]].to_numpy(dtype=float)).T
+            axes.hlines(y, low, high, color=BLUE, linewidth=2.2, alpha=0.55, label="interval")
+            axes.scatter(found, y, s=28, color=BLUE, edgecolor=INK, linewidth=0.4, zorder=3, label="found")
+            axes.scatter(truth, y, s=90, marker="|", color=VERMILLION, linewidth=2.2, zorder=4, label="true")
+            axes.set_yticks(y, ["\n".join(wrap(words, 22)) for words in shown["what"]])
+            axes.set_ylim(len(shown) - 0.4, -0.6)
+            axes.set_title(f"{title}, %" if title == "rates" else title)
+            axes.grid(axis="x")
+            axes.tick_params(axis="y", length=0)
+        figure.legend(*axes.get_legend_handles_labels(), loc="outside lower center", ncols=3)
+    return figure
