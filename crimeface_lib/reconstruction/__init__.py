@@ -17,17 +17,21 @@ from crimeface_lib.reconstruction.rasterize import Fragments, rasterize, rasteri
 _HOMES = {
     "BatchReconstruction": "batch",
     "Camera": "camera",
+    "Explanation": "explain",
     "Fit": "fit",
     "FitBatch": "fit_batch",
     "Mesh": "mesh",
     "MorphableModel": "morphable",
     "Observation": "portrait",
     "Reconstruction": "portrait",
+    "ScanCheck": "scan_check",
     "Shading": "photometric",
     "Texture": "texture",
     "View": "view",
     "ViewGain": "multiview",
     "bake_texture": "texture",
+    "compare_with_scan": "scan_check",
+    "explain_photos": "explain",
     "fetch_ict": "ict",
     "fit_landmarks": "fit",
     "fit_landmarks_batch": "fit_batch",
@@ -37,6 +41,9 @@ _HOMES = {
     "reconstruct": "portrait",
     "reconstruct_batch": "batch",
     "refine_photometric": "photometric",
+    "surface_distance": "surface",
+    "to_pytorch3d": "surface",
+    "render_origin": "explain",
 }
 
 __all__ = [*_HOMES, "Fragments", "rasterize", "rasterize_batch"]

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from crimeface_lib.core.errors import CrimefaceError, InputError
 from crimeface_lib.core.settings import Settings, load_settings
+from crimeface_lib.metrics import read_surface
 from crimeface_lib.workflow.config import (
     CrimeOverviewConfig,
     EvaluateReconstructionConfig,
@@ -36,6 +37,8 @@ def check_inputs(steps: tuple[RunConfig, ...]) -> None:
         if isinstance(cfg, ReconstructConfig) and cfg.photo not in seen:
             _check_photo(cfg.photo, which=cfg.face, name="photo")
             seen.add(cfg.photo)
+            if cfg.scan is not None:
+                read_surface(cfg.scan, unit=cfg.scan_unit)
         elif isinstance(cfg, RecogniseConfig) and cfg.probe not in seen:
             _check_photo(cfg.probe, which=cfg.face, name="probe")
             seen.add(cfg.probe)

@@ -55,7 +55,12 @@ class RunConfig(Section):
 
 class ReconstructSection(Section):
     model: str = Field("auto", description="auto, ict, builtin or another installed model")
-    texture_size: int = Field(512, ge=64, le=4096)
+    photometric: bool = Field(True, description="let the pixels refine the shape, and tell light from skin colour")
+    texture_size: int = Field(512, ge=64, le=2048)
+
+
+class PersonSection(ReconstructSection):
+    interpupillary_mm: float | None = Field(None, ge=30, le=90, description="between the pupils, if known; fixes size")
 
 
 class ReconstructConfig(RunConfig):
@@ -64,7 +69,10 @@ class ReconstructConfig(RunConfig):
     face: Literal["largest"] | int = Field(
         "largest", description="which face, where there are several; 0 is the largest"
     )
-    reconstruct: ReconstructSection = ReconstructSection()
+    scan: Path | None = Field(None, description="scan of the same head, to compare with: .ply, .obj, .stl or .glb")
+    scan_landmarks: Path | None = Field(None, description="seven or 68 landmarks on the scan, one 'x y z' a line")
+    scan_unit: Literal["mm", "cm", "m"] | None = Field(None, description="of both; millimetres, for .glb metres")
+    reconstruct: PersonSection = PersonSection()
     formats: tuple[Literal["glb", "obj", "ply", "npz"], ...] = ("glb", "obj", "ply")
 
 
@@ -74,7 +82,7 @@ class ReconstructManyConfig(RunConfig):
     face: Literal["largest", "central"] | int = Field("largest", description="which face of each photo")
     shared_expression: bool = Field(False, description="the photos show one expression, as frames of one moment do")
     sets: int = Field(8, ge=1, le=100, description="choices of 1, 2, … photos that are fitted to measure the gain")
-    reconstruct: ReconstructSection = ReconstructSection()
+    reconstruct: PersonSection = PersonSection()
     formats: tuple[Literal["glb", "obj", "ply", "npz"], ...] = ("glb", "obj", "ply")
 
 

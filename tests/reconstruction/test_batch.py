@@ -261,3 +261,24 @@ def test_a_script_without_a_guard_is_told(tmp_path: Path) -> None:
     done = subprocess.run([sys.executable, script], capture_output=True, text=True)
     assert done.returncode == 1
     assert "__main__" in done.stderr.strip().splitlines()[-1]
+
+
+def test_the_summary_counts_all_photos_and_names_none(whole: batch.BatchReconstruction) -> None:
+    summary = whole.summary().set_index("of the collection")["value"]
+    assert summary["photos"] == 4
+    assert summary["reconstructed, %"] == 50.0
+    # Clopper and Pearson for 2 of 4, from the beta distribution's tables
+    assert summary["  95 % interval from, %"] == pytest.approx(6.76, abs=0.01)
+    assert summary["  to, %"] == pytest.approx(93.24, abs=0.01)
+    errors = 100 * whole.table.loc[whole.table["status"] == "done", "nme"]
+    assert summary["landmark error, %: median"] == pytest.approx(errors.mean())
+    assert "2 of 4 photos were reconstructed with the toy model (50.0%" in whole.in_words().replace(
+        whole.model.split()[0], "toy"
+    )
+    assert "a.png" not in json.dumps(whole.to_dict()), "a photo's name can be a person's"
+    strips = whole.thumbnails(["a.png", "more/a.png"])
+    assert [strip.shape for strip in strips] == [(192, 4 * 192, 3)] * 2
+    failed = batch.BatchReconstruction(whole.folder, whole.table[whole.table["status"] == "failed"], whole.model)
+    assert failed.in_words().startswith("0 of 2 photos")
+    assert failed.in_words().endswith(").")
+    assert len(failed.summary()) == 4

@@ -63,8 +63,9 @@ def test_a_section_holds_only_keywords_of_its_function(section, model):
 def test_the_yaml_and_the_model_agree_on_defaults(name):
     """What a file says and what the model would say without it: the same, so neither surprises."""
     written = yaml.safe_load(config_path(name).read_text())
-    bare = build_config({"notebook": name, "title": written["title"], "question": written["question"], **NEEDED.get(name, {})})
-    full = load_config(config_path(name), NEEDED.get(name, {}))
+    needed = NEEDED.get(name, {})
+    bare = build_config({"notebook": name, "title": written["title"], "question": written["question"], **needed})
+    full = load_config(config_path(name), needed)
     assert full == bare
 
 
