@@ -26,8 +26,8 @@ if TYPE_CHECKING:
 
 #: Largest photo accepted, bytes. The server lets 200 MB through, so that a larger photo is answered, not dropped.
 MAX_BYTES = 25_000_000
-LOOKS = ("appearance", "shape", "uncertainty")
-_HEIGHT = 500
+LOOKS = {"appearance": "Appearance", "skin": "Even light", "shape": "Shape", "uncertainty": "Uncertainty"}
+_HEIGHT, _LIGHT = 500, 1.7
 _KINDS = {"GLB": "model/gltf-binary", "OBJ": "application/zip", "PLY": "application/octet-stream"}
 _INVITE = "Choose a photo, or try the sample."
 _EMPTY = '<p class="cf-empty">The 3D face appears here. Drag turns it, wheel or pinch zooms.</p>'
@@ -69,7 +69,8 @@ class FaceViewer:
         self.upload.add_class("cf-upload")
         self.sample = widgets.Button(description="Use the sample photo", button_style="primary")
         self.which = widgets.Dropdown(description="Face", options=[("1", 0)])
-        self.look = widgets.ToggleButtons(options=[(name.capitalize(), name) for name in LOOKS], value="appearance")
+        self.look = widgets.ToggleButtons(options=[(label, name) for name, label in LOOKS.items()])
+        self.light = widgets.FloatSlider(description="Light", min=0.5, max=3.0, step=0.1, value=_LIGHT, readout=False)
         self.wireframe = widgets.ToggleButton(description="Wireframe")
         self.as_photo = widgets.Button(description="As in the photo")
         self.neutral = widgets.Button(description="Neutral")
@@ -78,6 +79,7 @@ class FaceViewer:
         self.sample.on_click(lambda _: self.show_sample())
         self.which.observe(self._on_which, "value")
         self.look.observe(lambda _: self._show_look(), "value")
+        self.light.observe(lambda _: self._show_light(), "value")
         self.wireframe.observe(lambda _: self._show_look(), "value")
         self.as_photo.on_click(lambda _: self._set_sliders(as_photo=True))
         self.neutral.on_click(lambda _: self._set_sliders(as_photo=False))
@@ -91,7 +93,7 @@ class FaceViewer:
         self.expressions = column()
 
     def _lay_out(self) -> widgets.Box:
-        self._tools = row(self.look, self.wireframe, self.legend)
+        self._tools = row(self.look, self.wireframe, self.light, self.legend)
         self._side = column(self.photo, html("<h3>Expression</h3>"), row(self.as_photo, self.neutral), self.expressions,
                             html("<h3>Save</h3>"), self.downloads)  # fmt: skip
         self._set_ready(False)
@@ -243,17 +245,17 @@ class FaceViewer:
         from crimeface_lib.reporting import face_view
 
         mesh = result.mesh(True)
+        surface = {"uv": mesh.uv, "triangles_uv": mesh.triangles_uv}
         plot = face_view(
-            mesh.vertices, mesh.triangles, uv=mesh.uv, triangles_uv=mesh.triangles_uv, texture=mesh.texture,
-            vertex_sd=mesh.vertex_sd, height=_HEIGHT,
-        )  # fmt: skip
+            mesh.vertices, mesh.triangles, **surface, texture=mesh.texture, vertex_sd=mesh.vertex_sd, height=_HEIGHT
+        )
         textured, doubt = plot.objects
         clay = k3d.mesh(
             mesh.vertices.astype(np.float32), mesh.triangles.astype(np.uint32), color=0xD8CEC4, name="shape",
             flat_shading=False, side="double", roughness=0.75, visible=False,
         )  # fmt: skip
         plot += clay
-        plot.lighting, plot.camera = 1.7, close_up(result)
+        plot.camera = close_up(result)
         doubt.color_range = list(result.uncertainty_limits)
         every = np.arange(len(mesh.vertices))
         self._meshes = {
@@ -261,9 +263,18 @@ class FaceViewer:
             "shape": (clay, every),
             "uncertainty": (doubt, every),
         }
+        if result.baked.albedo is not None:
+            spare = face_view(mesh.vertices, mesh.triangles, **surface, texture=result.albedo)
+            (skin,) = spare.objects
+            spare.close()
+            skin.name, skin.visible = "even light", False
+            plot += skin
+            self._meshes["skin"] = (skin, self._meshes["appearance"][1])
+        self.look.options = [(label, name) for name, label in LOOKS.items() if name in self._meshes]
         low, high = doubt.color_range
         self._scale = f'<div class="cf-scale">{low:.1f}<i></i>{high:.1f} mm standard deviation</div>'
         self._plot, self.stage.children = plot, (plot,)
+        self._show_light()
         self._show_look()
 
     def _make_sliders(self, result: Reconstruction) -> None:
@@ -317,6 +328,10 @@ class FaceViewer:
             if mesh.visible:
                 mesh.wireframe = self.wireframe.value
         self.legend.value = self._scale if self.look.value == "uncertainty" and self._meshes else ""
+
+    def _show_light(self) -> None:
+        if self._plot is not None:
+            self._plot.lighting = self.light.value
 
     def _offer_files(self) -> None:
         """Make the files, with the photo's expression, into links that hold them: nothing is left on disk."""

@@ -77,13 +77,25 @@ def test_as_in_the_photo_brings_the_fitted_expression_back(viewer):
 
 
 def test_one_look_is_shown_at_a_time_and_the_scale_with_uncertainty_only(viewer):
-    for look in ("appearance", "shape", "uncertainty"):
+    for look in ("appearance", "skin", "shape", "uncertainty"):
         viewer.look.value = look
         assert [name for name, (mesh, _) in viewer._meshes.items() if mesh.visible] == [look]
         assert ("mm standard deviation" in viewer.legend.value) == (look == "uncertainty")
     viewer.wireframe.value = True
     assert viewer._meshes["uncertainty"][0].wireframe
     viewer.wireframe.value = False
+
+
+def test_the_even_light_shows_the_skin_without_the_photos_light_and_the_slider_sets_the_strength(viewer):
+    viewer.look.value = "skin"
+    skin, appearance = viewer._meshes["skin"][0], viewer._meshes["appearance"][0]
+    shown = np.asarray(Image.open(BytesIO(skin.texture)).convert("RGB"), float)
+    assert np.abs(shown - viewer.reconstruction.albedo).mean() < 4
+    assert skin.texture != appearance.texture
+    np.testing.assert_array_equal(skin.uvs, appearance.uvs)
+    viewer.light.value = 2.5
+    assert viewer._plot.lighting == 2.5
+    viewer.light.value = 1.7
 
 
 def test_a_look_shown_later_has_the_expression_of_the_sliders(viewer):
