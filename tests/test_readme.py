@@ -40,6 +40,9 @@ def place(tmp_path_factory, astronaut) -> Path:
     Image.fromarray(degrade_photo(astronaut, rng=np.random.default_rng(1))).save(folder / "face.jpg")
     (folder / "photos").mkdir()
     Image.fromarray(astronaut).save(folder / "photos/volunteer-1.png")
+    (folder / "one-person").mkdir()
+    for number, size in enumerate((512, 300)):
+        Image.fromarray(astronaut[:size, :size]).save(folder / f"one-person/{number}.png")
     (folder / "photos/notes.txt").write_text("no photo")
     write_police_uk(synthetic_crimes(months=20, per_month=150, rng=1).table, folder / "police.zip")
     return folder
@@ -64,6 +67,7 @@ def test_every_crimeface_command_works_in_order(place):
     environment |= {
         "CRIMEFACE_HOME": str(place / "home"), "CRIMEFACE_REPORTS_DIR": str(place / "reports"),
         "CRIMEFACE_CACHE_DIR": str(place / "cache"), "CRIMEFACE_PASSWORD": "correct horse battery",
+        "CRIMEFACE_NEW_PASSWORD": "correct horse battery",
         "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
     }  # fmt: skip
     commands = [command for command in COMMANDS if not command.startswith("make ")]
