@@ -133,6 +133,7 @@ def run_notebook(
             log_output=False,
             kernel_manager_class=IpcKernelManager,
             on_cell_executed=cell_done,
+            iopub_timeout=300,  # a busy machine shows output late; papermill gives up after 4 s
         )
     except PapermillExecutionError as error:
         raise rebuild_error(error.ename, error.evalue, where=f"{name}.ipynb, cell {error.cell_index}") from error
