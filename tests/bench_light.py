@@ -16,7 +16,10 @@ from crimeface_lib.reconstruction.uncertainty import vertex_normals
 if TYPE_CHECKING:
     from bench import Measured, Options
 
-SPOILT = ("cast shadow", "shine", "hand", "spectacles", "grey", "over-exposed")
+SPOILT = (
+    "cast shadow", "shine", "hand", "spectacles", "grey", "grey and shine", "over-exposed", "coloured light",
+    "80 px JPEG",
+)  # fmt: skip
 
 
 def albedo(model: Any, gen: np.random.Generator) -> np.ndarray:
@@ -73,10 +76,11 @@ def photo(
         across = (points - points.mean(0)) @ [np.cos(angle), np.sin(angle)]
         shone = shone * np.where(across > gen.uniform(0, 30), 0.35, 1.0)[:, None]
     radiance = seen.interpolate(paint, triangles) * shone
-    if spoilt == "shine":
-        half = np.array([gen.normal(0, 0.3), gen.uniform(0.2, 0.6), 1.0])
-        gloss = np.clip(facing @ half / np.linalg.norm(half), 0, 1)[:, None] ** 40
-        radiance = radiance + 0.5 * lighting[0] * gloss
+    if spoilt.endswith("shine"):
+        for _ in range(gen.integers(1, 4)):  # lamps: from greasy to wet, from faint to burnt out
+            half = np.array([gen.normal(0, 0.3), gen.uniform(-0.1, 0.7), 1.0])
+            gloss = np.clip(facing @ half / np.linalg.norm(half), 0, 1)[:, None] ** np.exp(gen.uniform(2.5, 4.5))
+            radiance = radiance + np.exp(gen.uniform(-1.5, 0)) * lighting[0] * gloss
     wave = 1 + 0.3 * np.sin(np.arange(large.size[1]) / large.size[1] * gen.uniform(5, 30))
     picture = np.ones((*large.size, 3)) * gen.uniform(0.05, 0.8, 3) * wave[None, :, None]
     picture[seen.covered] = radiance
@@ -92,16 +96,21 @@ def photo(
             centre = tuple(np.round(eye.mean(0)).astype(int).tolist())
             cv2.circle(picture, centre, int(half), (0.02,) * 3, max(2, int(0.18 * half)))
     coded = to_srgb(picture * (2.2 if spoilt == "over-exposed" else 1.0))
-    if spoilt == "grey":
+    if spoilt.startswith("grey"):
         coded = np.repeat((coded @ [0.299, 0.587, 0.114])[..., None], 3, 2)
     small = cv2.resize(coded, camera.size[::-1], interpolation=cv2.INTER_AREA)
-    return np.clip(small + gen.normal(0, 2.0, small.shape), 0, 255).round().astype(np.uint8)
+    taken = np.clip(small + gen.normal(0, 2.0, small.shape), 0, 255).round().astype(np.uint8)
+    if spoilt == "80 px JPEG":
+        _, packed = cv2.imencode(".jpg", taken, [cv2.IMWRITE_JPEG_QUALITY, int(gen.integers(40, 80))])
+        taken = cv2.imdecode(packed, cv2.IMREAD_COLOR)
+    return taken
 
 
 def drawn_photos(
     model: Any, seed: int, count: int, spoilt: str = "", size: int = 256
 ) -> tuple[np.ndarray, list[reconstruction.View], list[np.ndarray]]:
     """Return the true identity, and landmarks (σ = 2 px of 512) and photos of ``size`` px."""
+    size = 100 if spoilt == "80 px JPEG" else size
     gen = np.random.default_rng(seed)
     identity, expression = gen.standard_normal(len(model.identity)), np.zeros(len(model.expression))
     expression[gen.choice(len(expression), 10, replace=False)] = gen.uniform(0, 0.6, 10)
@@ -112,7 +121,8 @@ def drawn_photos(
         camera = reconstruction.Camera.look(turn, face, size=size, fill=0.8, fov=fov)
         points = camera.project(model.landmarks(vertices))[0] + gen.normal(0, sd, (68, 2))
         views.append(reconstruction.View(points, (size, size), sd))
-        photos.append(photo(model, vertices, camera, paint, lamp(gen), gen, spoilt))
+        lighting = lamp(gen) * (np.exp(gen.normal(0, 0.4, 3)) if spoilt == "coloured light" else 1.0)
+        photos.append(photo(model, vertices, camera, paint, lighting, gen, spoilt))
     return identity, views, photos
 
 

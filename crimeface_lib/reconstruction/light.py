@@ -25,6 +25,9 @@ FRONTAL[[0, 3]] = [[0.8], [0.2]]
 #: Logarithms of red/green and blue/green of skin in linear light and their spread (lightest to darkest patches
 #: of the ColorChecker and their surroundings), and the spread of a photo's white balance.
 _SKIN_CHROMA, _SKIN_SPREAD, _LAMP_SPREAD = np.array([0.65, -0.33]), 0.15, 0.20
+#: Paleness beyond which a colour loses its say, in standard deviations of the skin's own; less than this brightness,
+#: beside the middle of the skin, is no shine.
+_PALE, _PALE_WIDTH, _SHINES = 1.0, 1.5, 0.7
 #: Bumps of the albedo on one side of the face.
 _BUMPS = 32
 
@@ -145,3 +148,32 @@ def lamp_colour(tone: np.ndarray) -> np.ndarray:
     share = _LAMP_SPREAD**2 / (_LAMP_SPREAD**2 + _SKIN_SPREAD**2)
     red, blue = np.exp(share * (seen[[0, 2]] - seen[1] - _SKIN_CHROMA))
     return np.array([red, 1.0, blue])
+
+
+def matte(colour: np.ndarray, skin: np.ndarray) -> np.ndarray:
+    """Return (N,) in [0, 1], how far each linear ``colour`` (N, 3) of a face is lit skin and not shine.
+
+    Shine adds the lamp's own colour to that of the skin: it makes paler, by more than the skin's hue varies,
+    and isn't dark. A grey photo tells nothing: all ones.
+
+    Parameters
+    ----------
+    skin : (N,) bool, the colours to learn from.
+
+    References: Shafer 1985 (dichromatic reflection).
+    """
+    if skin.sum() < 50:
+        return np.ones(len(colour))
+    tone = np.maximum(np.median(colour[skin], 0), 0.004)
+    lamp = lamp_colour(tone) / tone
+    lean = lamp / lamp.mean() - 1
+    if np.abs(lean).max() < 0.05:
+        return np.ones(len(colour))
+    relative = colour / tone
+    bright = relative.mean(1)
+    pale = relative @ lean / (lean @ lean) / np.maximum(bright, 0.05)
+    off = pale - np.median(pale[skin])
+    sd = max(1.48 * float(np.median(np.abs(off[skin]))), 0.02)
+    excess = np.maximum(off / sd - _PALE, 0) * (bright > _SHINES)
+    kept: np.ndarray = 1 / (1 + (excess / _PALE_WIDTH) ** 2) ** 2
+    return kept

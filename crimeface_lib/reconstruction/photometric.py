@@ -65,7 +65,8 @@ def refine_photometric(
     Light is nine bands of spherical harmonics a photo, albedo a smooth field that all photos share plus grain
     that is integrated out. Damped Gauss–Newton, each step of which lowers the cost: first light and albedo, then
     everything, on ever sharper pictures; landmarks and priors stay in. Burnt-out pixels, what is turned away
-    and what is not the middle of the face have no say, and colours that don't fit lose theirs (Geman–McClure).
+    and what is not the middle of the face have no say; shine, which is paler than the skin, and colours that
+    don't fit lose theirs (Geman–McClure), those that are too bright sooner.
 
     The result is kept only where it is credible: the shape moved no further than the landmarks' own uncertainty
     allows for what the pixels claim to know, and the landmarks still fit. Else ``fit`` comes back, with a warning.

@@ -18,8 +18,8 @@ _SCHEDULE = ((3.0, 2, False), (3.0, 3, True), (1.5, 3, True), (0.8, 3, True))
 #: Albedo that no field follows (pores, freckles, stubble), relative; standard deviations of light's bands
 #: about the even light; colour part of light's and albedo's deviations beside their grey part.
 _GRAIN, _LIGHT_SD, _COLOUR_PART = 0.06, np.array([3.0, *[0.5] * 3, *[0.25] * 5]), 0.35
-#: Standard deviations beyond which a pixel, and a landmark, loses its say.
-_ROBUST_PIXEL, _ROBUST_LANDMARK = 3.0, 4.0
+#: Standard deviations beyond which a pixel, one that is too bright (shine), and a landmark, loses its say.
+_ROBUST_PIXEL, _ROBUST_BRIGHT, _ROBUST_LANDMARK = 3.0, 2.0, 4.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,7 +122,8 @@ class Refiner:
         self.shown = []
         for view, at in enumerate(self.compare(state)):
             pixels = at.offset + self.principal[view]
-            self.shown.append(self.pictures[view].shown(self.surface, at.seen, pixels, at.normals, blur))
+            shown = self.pictures[view].shown(self.surface, at.seen, pixels, at.normals, blur)
+            self.shown.append(shown * light.matte(at.value, shown > 0.2))
 
     def _vertices(self, state: State, view: int) -> np.ndarray:
         return self.surface.decode(np.r_[state.identity, state.expressions[view]])
@@ -186,10 +187,11 @@ class Refiner:
         trust = []
         for at, shown in zip(found, self.shown, strict=True):
             slope = 0.45 * np.clip(at.value, 0.01, 1) ** -0.55  # of sRGB's curve
-            error = np.abs(at.residual) * slope
+            error = at.residual * slope
             kept = shown > 0.2
-            sd = np.clip(1.48 * np.median(error[kept]), 0.012, 0.2) if kept.sum() > 50 else 1e3
-            robust = 1 / (1 + (error**2).mean(1) / (sd * _ROBUST_PIXEL) ** 2) ** 2
+            sd = np.clip(1.48 * np.median(np.abs(error[kept])), 0.012, 0.2) if kept.sum() > 50 else 1e3
+            width = sd * np.where(error.mean(1) > 0, _ROBUST_BRIGHT, _ROBUST_PIXEL)
+            robust = 1 / (1 + (error**2).mean(1) / width**2) ** 2
             trust.append(self.scale * (slope / sd) ** 2 * (shown * robust)[:, None])
         return trust
 

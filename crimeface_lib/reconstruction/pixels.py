@@ -149,7 +149,7 @@ class Picture:
         width, height = np.maximum(np.round((high - low) * factor), 2).astype(int).tolist()
         table = to_linear(np.arange(256)).astype(np.float32)
         linear = cv2.resize(table[crop], (width, height), interpolation=cv2.INTER_AREA)
-        bad = ((crop.max(2) >= 252) | (crop.max(2) <= 3)).astype(np.float32)
+        bad = ((crop.max(2) >= 250) | (crop.max(2) <= 5)).astype(np.float32)
         bad = cv2.dilate(cv2.resize(bad, (width, height), interpolation=cv2.INTER_AREA), np.ones((3, 3)))
         return cls(
             linear, np.zeros((height, width, 0), np.float32), np.clip(1 - 2 * bad, 0, 1), low.astype(float), factor

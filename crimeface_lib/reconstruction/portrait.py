@@ -255,17 +255,17 @@ def reconstruct(
     Raises
     ------
     NoFaceError : a photo shows no face. ImageError, ShapeError : not a photo.
-    InputError : no photo, or an option out of range.
+    InputError : no photo, or an option out of range. MissingBackendError : a device that isn't there.
     """
     if interpupillary_mm is not None and not 30 <= interpupillary_mm <= 90:
         raise InputError(f"interpupillary_mm: got {interpupillary_mm:g}, expected 30 to 90 mm")
-    if not 64 <= texture_size <= 2048:
-        raise InputError(f"texture_size: got {texture_size}, expected 64 to 2048")
+    if not isinstance(texture_size, int | np.integer) or not 64 <= texture_size <= 2048:
+        raise InputError(f"texture_size: got {texture_size!r}, expected a whole number from 64 to 2048")
+    if device is not None:
+        resolve_device(device)
     taken = [observe(image, which=which, detector=detector, landmarker=landmarker) for image in _several(images)]
     if not taken:
         raise InputError("images: got none, expected at least one photo")
-    if device is not None:
-        resolve_device(device)
     loaded = load_morphable_model(model) if isinstance(model, str) else model
     fit = fit_landmarks(loaded, [one.view for one in taken], shared_expression=shared_expression)
     return assemble(

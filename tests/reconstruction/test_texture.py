@@ -5,8 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from crimeface_lib.reconstruction import Camera, Mesh, MorphableModel, Texture, bake_texture
+from crimeface_lib.reconstruction import Camera, Mesh, MorphableModel, Texture, bake_texture, load_morphable_model
 from crimeface_lib.reconstruction.shade import render, sample
+from crimeface_lib.reconstruction.skin import skin_map
 
 
 def _paint(toy: MorphableModel, side: int = 256) -> np.ndarray:
@@ -78,3 +79,19 @@ def test_two_photos_in_two_lights_make_one_skin(toy: MorphableModel) -> None:
     alone = bake_texture(toy, [toy.mean], photos[:1], cameras[:1], size=128, lighting=lights[:1])
     same = clear & (alone.observed > 0.9)
     np.testing.assert_allclose(baked.image[same].astype(float), alone.image[same], atol=8)
+
+
+def test_hair_at_the_temple_is_no_skin_but_a_beard_is_kept() -> None:
+    model = load_morphable_model("builtin")
+    skin, points = skin_map(model), model.landmarks(model.mean)
+    colour, confidence = np.tile([200.0, 150, 125], (len(model.mean), 1)), np.ones(len(model.mean))
+    temple = skin.inner * skin.temple > 0.5
+    chin = (skin.inner > 0.5) & (model.mean[:, 1] < points[57, 1])
+    assert temple.sum() > 10 < chin.sum()
+    plain = skin.allowed(colour, confidence)[0]
+    assert plain[temple | chin].min() > 0.5, "skin counts in both places"
+    colour[skin.temple > 0.3] = colour[chin] = [45, 35, 30]
+    allowed, tone = skin.allowed(colour, confidence)
+    assert np.median(allowed[temple]) < 0.2
+    assert np.median(allowed[chin]) > 0.8
+    np.testing.assert_allclose(tone, [200, 150, 125])
