@@ -47,9 +47,11 @@ def open_records(path: Path, *, part: str, keys: KeyRing, settings: Settings) ->
 
     Raises
     ------
-    ConfigError : the settings name a database, and the records are in the file.
+    ConfigError : the settings name a database, and the records are in the file; or none, and they were moved to one.
     """
     if settings.documents is None:
+        if not path.exists() and path.with_name(f"{path.name}.moved").exists():
+            raise ConfigError(f"the {part} records of this store lie in a database; set CRIMEFACE_DOCUMENTS to it")
         return TinyDocuments.open(path)
     if path.exists():
         raise ConfigError(

@@ -118,6 +118,8 @@ def verify(
         events = verify_store(folder, checkpoint=checkpoint)
         out.print(f"[green]unchanged[/]: {', '.join(f'{count} {name} events' for name, count in events.items())}")
         return
+    if folder.is_file():
+        raise InputError(f"{folder} is a file and no .zip; give a run folder, an evidence package or a store")
     check = verify_run(folder, key=key)
     out.print(f"[green]unchanged[/]: run {check.run}, {check.files} files, signed by key {check.key}")
 

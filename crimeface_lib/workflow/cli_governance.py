@@ -70,8 +70,8 @@ def people_add(
     by = acting(opened, actor) if opened.people.list() else None
     secret = None
     if password:
-        secret = os.environ.get("CRIMEFACE_PASSWORD") or typer.prompt(
-            "password", hide_input=True, confirmation_prompt=True
+        secret = os.environ.get("CRIMEFACE_NEW_PASSWORD") or typer.prompt(  # CRIMEFACE_PASSWORD is of who acts
+            f"password of {account}", hide_input=True, confirmation_prompt=True
         )
     opened.people.add(User(account, frozenset(role), person), password=secret, by=by)  # type: ignore[arg-type]
     out.print(f"added {account}: {', '.join(sorted(role))}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shlex
 from typing import Annotated
 
@@ -12,6 +13,7 @@ from rich.progress import Progress
 from crimeface_lib.core.errors import InputError
 from crimeface_lib.core.settings import load_settings
 from crimeface_lib.workflow.cli_governance import As, Store, acting, open_store
+from crimeface_lib.workflow.origin import login_name
 
 keys = typer.Typer(no_args_is_help=True, help="The keys of a store: show, rotate, seal.")
 records = typer.Typer(no_args_is_help=True, help="Where a store keeps its records.")
@@ -55,13 +57,14 @@ def keys_seal(
     if command is not None and unsealed:
         raise InputError("got --command and --unsealed, expected one of them")
     opened = open_store(store)
-    opened.people.require(acting(opened, actor), "manage_people")
+    by = opened.people.require(acting(opened, actor), "manage_people")
     way: Unlock | None = None
     if command is not None:
         way = Command(tuple(shlex.split(command)))
     elif not unsealed:
         way = Passphrase(typer.prompt("new passphrase", hide_input=True, confirmation_prompt=True))
     opened.keys.reseal(unlock=way)
+    opened.audit.record("keys.sealed", actor=by.id, at=opened.clock(), way=way.kind if way else "permissions")
     told = {"passphrase": "CRIMEFACE_PASSPHRASE", "command": "CRIMEFACE_KEY_COMMAND"}.get(way.kind if way else "")
     out.print(f"sealed by {opened.keys.sealed_by}" + (f"; set {told} from now on" if told else ""))
     out.print("whoever kept the old file and what opened it has its keys: run crimeface keys rotate as well")
@@ -74,4 +77,6 @@ def records_move(store: Store = None) -> None:
 
     settings = load_settings()
     count = move_records(store or settings.default_store, settings=settings)
+    opened = open_store(store)
+    opened.audit.record("records.moved", actor=login_name(os.environ), at=opened.clock(), records=count)
     out.print(f"{count} records moved; each JSON file is now called .moved: delete it once you have a backup")

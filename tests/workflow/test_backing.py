@@ -74,6 +74,8 @@ def test_records_in_files_are_not_left_behind_but_moved(tmp_path: Path) -> None:
         move_records(folder, settings=settings())
     assert move_records(folder, settings=settings(**place)) == 4
     assert move_records(folder, settings=settings(**place)) == 0
+    with pytest.raises(ConfigError, match="set CRIMEFACE_DOCUMENTS"):  # no empty register instead
+        opened(folder)
     moved = opened(folder, **place)
     assert [user.id for user in moved.people.list()] == ["root-1"]
     assert moved.evidence.get(item.id, actor="ada", purpose="check") == b"photo"
@@ -171,4 +173,5 @@ def test_the_command_line_rotates_and_seals(workplace, monkeypatch) -> None:
     monkeypatch.setenv("CRIMEFACE_PASSPHRASE", "new words")
     code, said = workplace.run_cli("keys", "show")
     assert (code, "sealed by  passphrase" in said) == (0, True), said
+    assert "way=passphrase" in workplace.run_cli("audit", "list", "keys.sealed")[1]
     assert workplace.run_cli("keys", "seal", "--unsealed", "--command", "x")[0] == 2

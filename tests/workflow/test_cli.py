@@ -100,6 +100,7 @@ def test_doctor_names_every_part(workplace):
 
 def test_only_another_person_approves(workplace, monkeypatch):
     monkeypatch.setenv("CRIMEFACE_PASSWORD", "correct horse battery")
+    monkeypatch.setenv("CRIMEFACE_NEW_PASSWORD", "correct horse battery")
     run = workplace.run_cli
     assert run("people", "add", "ada", "--role", "admin", "--password")[0] == 0
     assert (
@@ -115,6 +116,18 @@ def test_only_another_person_approves(workplace, monkeypatch):
     assert code == 3, said
     monkeypatch.setenv("CRIMEFACE_PASSWORD", "correct horse battery")
     assert "submitted" in run("dpia", "list")[1]
+
+
+def test_a_new_account_never_gets_the_password_of_who_adds_it(workplace, monkeypatch):
+    run = workplace.run_cli
+    for name in ("CRIMEFACE_PASSWORD", "CRIMEFACE_NEW_PASSWORD"):
+        monkeypatch.setenv(name, "password of ada")
+    assert run("people", "add", "ada", "--role", "admin", "--password")[0] == 0
+    monkeypatch.setenv("CRIMEFACE_NEW_PASSWORD", "password of rhea")
+    assert run("people", "add", "rhea", "--role", "researcher", "--password", "--as", "ada")[0] == 0
+    assert run("people", "token", "--as", "rhea")[0] == 3
+    monkeypatch.setenv("CRIMEFACE_PASSWORD", "password of rhea")
+    assert run("people", "token", "--as", "rhea")[0] == 0
 
 
 def test_help_never_needs_the_heavy_parts(workplace):
@@ -140,6 +153,7 @@ def test_help_never_needs_the_heavy_parts(workplace):
 
 def test_a_dpia_is_kept_as_a_draft_compared_and_exported(workplace, monkeypatch):
     monkeypatch.setenv("CRIMEFACE_PASSWORD", "correct horse battery")
+    monkeypatch.setenv("CRIMEFACE_NEW_PASSWORD", "correct horse battery")
     run, file = workplace.run_cli, workplace.root / "dpia.yaml"
     run("people", "add", "ada", "--role", "admin", "--password")
     run("people", "add", "rhea", "--role", "researcher", "--password", "--as", "ada")
@@ -172,6 +186,7 @@ def test_a_dpia_is_kept_as_a_draft_compared_and_exported(workplace, monkeypatch)
 
 def test_passwords_roles_and_tokens_by_command(workplace, monkeypatch):
     monkeypatch.setenv("CRIMEFACE_PASSWORD", "correct horse battery")
+    monkeypatch.setenv("CRIMEFACE_NEW_PASSWORD", "correct horse battery")
     run = workplace.run_cli
     run("people", "add", "ada", "--role", "admin", "--password")
     run("people", "add", "rhea", "--role", "researcher", "--password", "--as", "ada")
