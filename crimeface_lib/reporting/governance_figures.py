@@ -96,7 +96,7 @@ def recovered_figure(compared: pd.DataFrame) -> Figure:
             axes.hlines(y, low, high, color=BLUE, linewidth=2.2, alpha=0.55, label="interval")
             axes.scatter(found, y, s=28, color=BLUE, edgecolor=INK, linewidth=0.4, zorder=3, label="found")
             axes.scatter(truth, y, s=90, marker="|", color=VERMILLION, linewidth=2.2, zorder=4, label="true")
-            axes.set_yticks(y, ["\n".join(wrap(words, 22)) for words in shown["what"]])
+            axes.set_yticks(y, ["\n".join(wrap(words, 26)) for words in shown["what"]])
             axes.set_ylim(len(shown) - 0.4, -0.6)
             axes.set_title(f"{title}, %" if title == "rates" else title)
             axes.grid(axis="x")

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from crimeface_lib.core.errors import ConfigError, InputError, NotFoundError, SchemaError
+from crimeface_lib.core.hashing import content_hash, sha256_file
 from crimeface_lib.governance import BiasReport, StoredBiasReport, audit_bias
 from crimeface_lib.governance.bias import CROSS
 from crimeface_lib.metrics import MEASURES, differentials
@@ -129,7 +130,9 @@ class BiasStudy:
         if stored:
             said.append(f"Kept as bias report {stored.id}.")
             said += [f"Outside its approved band: {alert.in_words()}." for alert in stored.alerts]
-            said += [] if stored.alerts or not stored.bands else ["Every measure with a band is within it."]
+            states = set(stored.to_frame()["state"])
+            said += ["Every measure with a band is within it."] if "within" in states and not stored.alerts else []
+            said += [] if states or not stored.bands else ["No measure is known, so none can be held against its band."]
         return tuple(said)
 
     def cannot_say(self, report: BiasReport, stored: StoredBiasReport | None) -> tuple[str, ...]:
@@ -202,6 +205,9 @@ def worst_and_best(report: BiasReport, attribute: str) -> list[str]:
             said.append(f"By {attribute}: {rate} is known of {len(known)} group, so nothing can be compared.")
             continue
         best, worst = known.iloc[0], known.iloc[-1]
+        if best[rate] == worst[rate]:
+            said.append(f"By {attribute}: {rate} is {100 * best[rate]:.2g} % in every group that it is known of.")
+            continue
         apart = worst[f"{rate}_low"] > best[f"{rate}_high"]
         said.append(
             f"By {attribute}: people of {worst['group']} are most often {words} ({rate} {100 * worst[rate]:.2g} %), "
@@ -306,6 +312,8 @@ def _of_photos(run: Run) -> BiasStudy:
     files = sorted({file for pair in known for file in pair[:2]})
     if absent := [file for file in files if not (cfg.photos / file).is_file()]:
         raise InputError(f"pairs: {len(absent)} of {len(files)} photos are not in the folder of photos")
+    digests = {file: sha256_file(cfg.photos / file) for file in files}
+    run._add("inputs", role="photos", sha256=content_hash(digests).removeprefix("sha256:"), files=len(files))
     options = {"detector": cfg.embed.detector, "which": cfg.face}
     scores, failed = run.use(
         permit, compare_photos, embedder, photos=cfg.photos, files=files, pairs=[pair[:2] for pair in known], **options
@@ -349,7 +357,7 @@ def compare_photos(
 def _rate(row: dict[str, Any], rate: str) -> str:
     """Return a rate in per cent with its interval; where it is withheld, why."""
     if row[rate] != row[rate]:
-        return "no such pair" if CROSS in row["group"] and rate == "FNMR" else "too few"
+        return "too few" if CROSS not in row["group"] or rate == "FMR" else "no such pair" if rate == "FNMR" else "–"
     value, low, high = (100 * row[f"{rate}{end}"] for end in ("", "_low", "_high"))
     return f"{value:.2f} ({low:.2f} to {high:.2f})"
 

@@ -136,11 +136,17 @@ class CaseEvidence:
 
         rows = [
             (item.id[:8], item.kind, item.name or "", f"{item.added:%F %T}", item.size,
-             ", ".join(parent[:8] for parent in item.parents) or "original", item.tool or "", item.sha256)
+             ", ".join(parent[:8] for parent in item.parents) or "original", item.tool or "")
             for item in self.items
         ]  # fmt: skip
-        columns = ["item", "kind", "exhibit", "came in (UTC)", "bytes", "made from", "made by", "SHA-256"]
+        columns = ["item", "kind", "exhibit", "came in (UTC)", "bytes", "made from", "made by"]
         return pd.DataFrame(rows, columns=columns)
+
+    def hash_table(self) -> pd.DataFrame:
+        """Return the hash of each content at its intake: item, SHA-256."""
+        import pandas as pd
+
+        return pd.DataFrame([(i.id[:8], i.sha256) for i in self.items], columns=["item", "SHA-256"])
 
     def intake_table(self) -> pd.DataFrame:
         """Return what became of each file of the intake: outcome, files, reason."""

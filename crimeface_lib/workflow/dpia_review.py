@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from crimeface_lib.core.clock import from_iso
 from crimeface_lib.core.errors import MissingBackendError, NotFoundError
 from crimeface_lib.governance import Dpia, DpiaRecord, Use, may
+from crimeface_lib.governance.register import REVIEW_NOTICE
 from crimeface_lib.reporting import find_chromium, publish_dpia
 from crimeface_lib.workflow.store import CaseStore
 
@@ -111,7 +112,8 @@ class DpiaReview:
         ]
         if status.review_by and status.state in ("approved", "review_due", "expired"):
             end = from_iso(f"{status.review_by}T00:00:00Z")
-            rows += [(end - 30 * _DAY, "review due", "the clock", "30 days before its end")]
+            due = max(end - REVIEW_NOTICE, status.approved_at or end)
+            rows += [(due, "review due", "the clock", f"its last {REVIEW_NOTICE.days} days")]
             rows += [(end + _DAY, "expired", "the clock", "permits nothing from here on")]
         return pd.DataFrame(sorted(rows, key=lambda row: row[0]), columns=["time", "event", "actor", "reason"])
 
