@@ -31,7 +31,9 @@ def test_each_row_names_its_bar_and_protocol(bench: ModuleType) -> None:
 
 
 def test_each_row_has_a_measurement_of_its_name(bench: ModuleType) -> None:
-    source = "".join((Path(__file__).parent / f"bench_{part}.py").read_text("utf-8") for part in ("faces", "light", "records"))
+    source = "".join(
+        (Path(__file__).parent / f"bench_{part}.py").read_text("utf-8") for part in ("faces", "light", "records")
+    )
     yielded = re.findall(r'yield f?"([^"]+)"', source)
     patterns = ["".join(".*" if part.startswith("{") else re.escape(part) for part in re.split(r"(\{[^}]*\})", text))
                 for text in yielded]  # fmt: skip

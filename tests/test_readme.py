@@ -89,9 +89,7 @@ def test_every_crimeface_command_works_in_order(place):
 def _item(place: Path, environment: dict[str, str]) -> str:
     """Return the id of the picture among the evidence, as the list shows it."""
     command = 'crimeface evidence list --type image/ --json --purpose "method evaluation" --as cleo'
-    done = subprocess.run(
-        command, shell=True, cwd=place, env=environment, capture_output=True, text=True, check=True
-    )
+    done = subprocess.run(command, shell=True, cwd=place, env=environment, capture_output=True, text=True, check=True)
     return json.loads(done.stdout)["items"][0]["id"]
 
 
