@@ -37,7 +37,7 @@ def _grid(side: int = 10, cell: float = 250.0) -> gpd.GeoDataFrame:
     return gpd.GeoDataFrame(geometry=boxes, crs=27700)
 
 
-MAP = {"title": "Burglary", "legend": "burglaries per cell", "attribution": "OGL v3.0"}
+MAP = {"title": "Burglary", "legend": "burglaries per cell", "attribution": "OGL v3.0", "caveat": "Snap points."}
 
 
 def test_style_leaves_no_trace(astronaut):

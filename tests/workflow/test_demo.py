@@ -98,7 +98,7 @@ def test_the_quality_report_finds_what_the_generator_put_in(demo_run):
 
 
 def test_every_number_has_a_parent(demo_run, manifest):
-    assert {entry["role"] for entry in manifest["inputs"]} == {"photo", "probe", "crime"}
+    assert {entry["role"] for entry in manifest["inputs"]} == {"photo", "probe", "crime", "groups"}
     assert all(len(entry["sha256"]) == 64 for entry in manifest["inputs"])
     assert {permit["use"]["kind"] for permit in manifest["permits"]} == {"face_search", "place_prediction"}
     assert {"dlib-resnet", "dlib-68-landmarks"} <= {model["model"] for model in manifest["models"]}
