@@ -12,6 +12,7 @@ from rich.table import Table
 from crimeface_lib.core.clock import utc_now
 from crimeface_lib.core.errors import InputError
 from crimeface_lib.core.files import write_atomic
+from crimeface_lib.workflow.bias_study import read_table
 from crimeface_lib.workflow.cli_governance import As, Store, acting, open_store
 
 bias = typer.Typer(no_args_is_help=True, help="Bias reports: error rates by group, kept and held against a band.")
@@ -43,9 +44,9 @@ def bias_add(
     opened = open_store(store)
     user = acting(opened, actor)
     report = audit_bias(
-        _read_table(comparisons, booleans=("mated",)), groups=[g.strip() for g in groups.split(",") if g.strip()],
+        read_table(comparisons, booleans=("mated",)), groups=[g.strip() for g in groups.split(",") if g.strip()],
         threshold=threshold, minimum=minimum, rng=seed,
-        enrolments=_read_table(enrolments, booleans=("failed",)) if enrolments else None,
+        enrolments=read_table(enrolments, booleans=("failed",)) if enrolments else None,
     )  # fmt: skip
     stored = opened.bias.add(
         report, model=model, version=version, dataset=dataset, protocol=protocol, actor=user.id, dpia=dpia
@@ -258,23 +259,6 @@ def notify(
     if failed:
         raise typer.Exit(1)
     out.print("nobody is left to be told")
-
-
-def _read_table(path: Path, *, booleans: tuple[str, ...]) -> Any:
-    """Return a CSV as a frame; the columns named must say true or false."""
-    import pandas as pd
-
-    try:
-        frame = pd.read_csv(path)
-    except (OSError, ValueError) as error:
-        raise InputError(f"{path}: not a readable CSV ({error})") from error
-    words = {"true": True, "1": True, "false": False, "0": False}
-    for name in (column for column in booleans if column in frame):
-        said = frame[name].astype(str).str.strip().str.lower()
-        if unknown := sorted(set(said) - set(words)):
-            raise InputError(f"{path}: column {name}: got {unknown[0]!r}, expected true or false")
-        frame[name] = said.map(words).astype(bool)
-    return frame
 
 
 def _print_frame(frame: Any, columns: tuple[str, ...]) -> None:
