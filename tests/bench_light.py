@@ -4,17 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
+from bench_timing import Measured, Options, Skipped, side_by_side
 
 from crimeface_lib import reconstruction
 from crimeface_lib.reconstruction.light import harmonics, to_srgb, to_viewer
 from crimeface_lib.reconstruction.photometric import refine_photometric
 from crimeface_lib.reconstruction.uncertainty import vertex_normals
-
-if TYPE_CHECKING:
-    from bench import Measured, Options
 
 SPOILT = (
     "cast shadow", "shine", "hand", "spectacles", "grey", "grey and shine", "over-exposed", "coloured light",
@@ -128,7 +126,6 @@ def drawn_photos(
 
 def pixels_quality(model: Any, views: int, count: int, spoilt: str = "") -> Measured:
     """Return the error with the pixels as a share of that of the landmarks alone, %."""
-    from bench import Measured, Skipped
 
     from crimeface_lib.metrics.surface import normal_error
 
@@ -151,7 +148,6 @@ def pixels_quality(model: Any, views: int, count: int, spoilt: str = "") -> Meas
 
 
 def light_rows(model: Any, options: Options) -> Iterator[tuple[str, Callable[[], Measured]]]:
-    from bench import side_by_side
 
     def seconds(views: int) -> Measured:
         _, taken, photos = drawn_photos(model, 0, views)

@@ -105,7 +105,7 @@ def places(data: Path) -> Iterator[dict[str, Any]]:
 def shape(data: Path) -> Iterator[dict[str, Any]]:
     """ICT faces drawn from the model itself, fitted from noisy landmarks."""
     sys.path.insert(0, str(ROOT / "tests"))
-    from bench_faces import drawn_face
+    from bench_reconstruction import drawn_face
 
     from crimeface_lib import reconstruction
     from crimeface_lib.metrics.surface import normal_error

@@ -18,7 +18,14 @@ def bench(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
     return bench
 
 
-def test_each_row_names_its_bar_and_protocol(bench: ModuleType) -> None:
+@pytest.fixture
+def timing(bench: ModuleType) -> ModuleType:
+    import bench_timing
+
+    return bench_timing
+
+
+def test_each_row_names_its_bar_and_protocol(bench: ModuleType, timing: ModuleType) -> None:
     names = [(row.section, row.name) for row in bench.BENCHMARKS]
     assert len(set(names)) == len(names)
     for row in bench.BENCHMARKS:
@@ -26,14 +33,12 @@ def test_each_row_names_its_bar_and_protocol(bench: ModuleType) -> None:
         for bar in row.bars:
             found = re.fullmatch(r"[≥≤] [\d.e-]+(× ?|\b.*)", bar)
             assert found, bar
-            assert ("×" in bar) <= (bool(row.peer) and row.unit in bench.SCALE), row.name
+            assert ("×" in bar) <= (bool(row.peer) and row.unit in timing.SCALE), row.name
             assert "×" in bar or bar.endswith(row.unit) or row.unit.startswith("%"), bar
 
 
 def test_each_row_has_a_measurement_of_its_name(bench: ModuleType) -> None:
-    source = "".join(
-        (Path(__file__).parent / f"bench_{part}.py").read_text("utf-8") for part in ("faces", "light", "records")
-    )
+    source = "".join(path.read_text("utf-8") for path in Path(__file__).parent.glob("bench_*.py"))
     yielded = re.findall(r'yield f?"([^"]+)"', source)
     patterns = ["".join(".*" if part.startswith("{") else re.escape(part) for part in re.split(r"(\{[^}]*\})", text))
                 for text in yielded]  # fmt: skip
@@ -41,9 +46,9 @@ def test_each_row_has_a_measurement_of_its_name(bench: ModuleType) -> None:
         assert any(re.fullmatch(pattern, row.name) for pattern in patterns), row.name
 
 
-def test_sides_take_turns_after_one_warm_up(bench: ModuleType) -> None:
+def test_sides_take_turns_after_one_warm_up(bench: ModuleType, timing: ModuleType) -> None:
     order: list[str] = []
-    found = bench.side_by_side(
+    found = timing.side_by_side(
         lambda turn: order.append(f"a{turn}"), lambda turn: order.append(f"b{turn}"), turns=3, items=2
     )
     assert order == ["a0", "b0", "a1", "b1", "a2", "b2", "a3", "b3"]

@@ -1,4 +1,4 @@
-"""What ``bench.py`` measures of crime and storage."""
+"""What ``bench.py`` measures of storage, beside its peers."""
 
 from __future__ import annotations
 
@@ -7,131 +7,39 @@ import shutil
 import subprocess
 import sys
 import tracemalloc
-import warnings
 from collections.abc import Callable, Iterator
-from dataclasses import replace
 from datetime import UTC, datetime
-from functools import cache, partial
+from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from bench_timing import Benchmark, Measured, Options, Skipped, side_by_side
 from tinydb import TinyDB
 
-from crimeface_lib import crime, storage, synthetic
+from crimeface_lib import storage
 
-if TYPE_CHECKING:
-    from bench import Measured, Options, Sample
+_DISK = "in .bench/ of the working copy"
 
-
-def crime_sample(options: Options) -> tuple[crime.Events, crime.Grid, str]:
-    """Return Chicago's aggravated assaults in 250 m cells where the data is, else crimes of a synthetic town."""
-    import geopandas as gpd
-
-    if options.data is None:
-        town, target = synthetic.synthetic_crimes(months=36, rng=7), options.scratch / "town.zip"
-        synthetic.write_police_uk(town.table, target)
-        return crime.read_events(target), crime.make_grid(town.truth.area, crs=town.truth.crs), "synthetic town"
-    where = {"time": "date", "x": "longitude", "y": "latitude", "crs": "EPSG:4326", "plane": "EPSG:26971"}
-    events = crime.read_points(options.data / "crime/chicago/chicago_aggravated_assaults.csv.gz", **where)
-    districts = gpd.read_file(options.data / "boundaries/chicago_police_districts.kml").to_crs("EPSG:26971")
-    return events, crime.make_grid(districts), "Chicago aggravated assaults"
-
-
-_CHILD = """
-import sys, time
-start = time.perf_counter(), time.process_time()
-if sys.argv[1] == "ours":
-    from crimeface_lib.crime import read_events
-    kept = read_events(sys.argv[2])
-else:
-    import io, zipfile, pandas
-    with zipfile.ZipFile(sys.argv[2]) as file:
-        kept = pandas.concat([pandas.read_csv(io.BytesIO(file.read(n))) for n in file.namelist() if n.endswith(".csv")])
-took = time.perf_counter() - start[0], time.process_time() - start[1]
-peak = next(line.split()[1] for line in open("/proc/self/status") if line.startswith("VmHWM"))
-sys.stdout.write(f"{took[0]} {took[1]} {int(peak) * 1024 / 1e9}")
-"""
+ROWS = [
+    Benchmark("storage", "ledger append", "/s", (), "bare write and fsync, same lines", f"one fsync each, {_DISK}"),
+    Benchmark("storage", "document insert", "/s", (), "stock TinyDB",
+              f"the peer has no lock, no fsync, no rename; {_DISK}"),
+    Benchmark("storage", "vault put", "MB/s", (), "copy and fsync", f"64 MiB, hashed twice and encrypted, {_DISK}"),
+    Benchmark("storage", "vault open", "MB/s", (), "copy and fsync", f"64 MiB, decrypted, hash verified, {_DISK}"),
+    Benchmark("storage", "ledger append, one by one, long log", "/s", (), "", f"one fsync each, {_DISK}"),
+    Benchmark("storage", "ledger append, batches of 1,000", "/s", (), "", f"one fsync each, {_DISK}"),
+    Benchmark("storage", "ledger verify", "/s", (), "", "index, chain and signature of each entry"),
+    Benchmark("storage", "ledger verify, ten times the entries", "of linear", ("≤ 1.3 of linear",), "",
+              "CPU time over ten times that of a tenth of the log"),
+    Benchmark("storage", "ledger verify, peak memory", "MB", ("≤ 2 MB",), "", "tracemalloc, opened to read"),
+    Benchmark("storage", "document insert, many in SQLite", "/s", (), "stock TinyDB",
+              f"one transaction, indexed; the peer writes one JSON file, no fsync; {_DISK}"),
+    Benchmark("storage", "document find in SQLite", "ms", ("≤ 20 ms",), "", "by a field's value, through its index"),
+    Benchmark("storage", "vault, 2 GiB, peak memory", "MB", ("≤ 64 MB",), "", "growth of the resident set; --full"),
+]  # fmt: skip
 
 
-def ingest_in_children(source: Path) -> tuple[Measured, Measured]:
-    """Return time and peak memory of both sides, by turns, each in a fresh process."""
-    from bench import Skipped, medians
-
-    if not Path("/proc/self/status").exists():
-        raise Skipped("peak memory is read from /proc, which this system lacks")
-    runs: dict[str, list[Sample]] = {"ours": [], "peer": []}
-    for side in ("ours", "peer") * 3:
-        done = subprocess.run([sys.executable, "-c", _CHILD, side, source], capture_output=True, text=True, check=True)
-        runs[side].append(tuple(float(word) for word in done.stdout.split()))
-    parts = (slice(2), slice(2, 3))
-    time_, memory = (medians({k: [one[s] for one in v] for k, v in runs.items()}, "3 turns") for s in parts)
-    return time_, memory
-
-
-def crime_rows(options: Options) -> Iterator[tuple[str, Callable[[], Measured]]]:
-    from bench import Measured, Skipped, side_by_side
-    from scipy.spatial import cKDTree
-
-    events, grid, named = crime_sample(options)
-    counts, tree = grid.count(events).astype(float), cKDTree(np.column_stack([grid.row, grid.column]))
-
-    def kde(number: int, *, agreement: bool = False, **tolerance: float) -> Measured:
-        from sklearn.neighbors import KernelDensity
-
-        frame = events.frame[grid.index_events(events) >= 0]
-        some = replace(events, frame=frame.sample(min(number, len(frame)), random_state=0))
-        xy, centres, note = some.coordinates(), grid.centres(), f"{named}, {len(some):,} events, {len(grid):,} cells"
-        theirs = lambda _: KernelDensity(bandwidth=300.0, **tolerance).fit(xy).score_samples(centres)  # noqa: E731
-        ours = lambda _: crime.kde(some, grid, bandwidth=300.0, edge=False)  # noqa: E731
-        if not agreement:
-            return side_by_side(ours, theirs, turns=3, calls=5, note=note)
-        exact = np.exp(theirs(0)) * len(xy) * 1e6
-        return Measured((float(100 * np.abs(ours(0).values - exact).max() / exact.max()),), None, note)
-
-    def gi_star(permutations: int, *, agreement: bool = False) -> Measured:
-        from esda import G_Local
-        from libpysal.weights import W
-
-        near = enumerate(tree.query_ball_point(tree.data, 1.5, p=np.inf))
-        weights = W({i: [j for j in row if j != i] for i, row in near}, silence_warnings=True)
-        keywords = {"transform": "B", "star": True, "permutations": permutations, "n_jobs": 1, "seed": 0}
-
-        def star() -> Any:
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore")  # that the districts aren't all connected
-                return G_Local(counts, weights, **keywords)
-
-        note = f"{named}, {len(grid):,} cells"
-        if agreement:
-            return Measured((float(np.abs(crime.getis_ord(counts, grid).z - star().Zs).max()),), None, note)
-        return side_by_side(lambda _: crime.getis_ord(counts, grid), lambda _: star(), turns=3, calls=20, note=note)
-
-    @cache
-    def places() -> Any:
-        if not options.full:
-            raise Skipped("only with --full")
-        options.real("crime/chicago")
-        cutoffs = [f"2019-{month:02d}-01" for month in range(1, 12)]
-        found = crime.evaluate_places(events, grid, cutoffs=cutoffs, horizon="30D", rng=0)
-        return found.summary.set_index(["area", "model"])["pai"]
-
-    ingest = cache(lambda: ingest_in_children(options.real("crime/uk/merseyside-2018-01_2021-09.zip")))
-    yield "kde, exact peer", partial(kde, 10_000)
-    yield "kde, peer with rtol=0.01", partial(kde, 100_000, rtol=0.01)
-    yield "kde, largest difference", partial(kde, 10_000, agreement=True)
-    yield "getis_ord, 999 permutations", partial(gi_star, 999)
-    yield "getis_ord, analytic peer", partial(gi_star, 0)
-    yield "getis_ord, largest difference", partial(gi_star, 0, agreement=True)
-    yield "read_events, Merseyside", lambda: ingest()[0]
-    yield "read_events, peak memory", lambda: ingest()[1]
-    for area in (0.01, 0.05, 0.10):
-        both = lambda area=area: [(float(places()[area, model]),) for model in ("decayed_counts", "counts")]  # noqa: E731
-        yield f"place PAI at {area:.0%}", lambda both=both: Measured(*both())
-
-
-def storage_rows(options: Options) -> Iterator[tuple[str, Callable[[], Measured]]]:
-    from bench import side_by_side
+def measure(options: Options) -> Iterator[tuple[str, Callable[[], Measured]]]:
 
     keys, folder, at = storage.KeyRing.open(options.scratch / "keys.json"), options.scratch, datetime.now(UTC)
 
@@ -175,7 +83,6 @@ def storage_rows(options: Options) -> Iterator[tuple[str, Callable[[], Measured]
 
 def large_rows(options: Options, keys: storage.KeyRing) -> Iterator[tuple[str, Callable[[], Measured]]]:
     """Logs, stores and files of the size that an installation has after years; smaller ones without ``--full``."""
-    from bench import Measured, Skipped, side_by_side
 
     folder, at, many = options.scratch, datetime.now(UTC), 100_000 if options.full else 10_000
     rows = [{"state": "draft", "number": number, "text": "x" * 100} for number in range(many)]

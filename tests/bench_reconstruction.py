@@ -1,90 +1,70 @@
-"""What ``bench.py`` measures of faces: recognition beside dlib, reconstruction beside its bars."""
+"""What ``bench.py`` measures of reconstruction, beside its bars."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import replace
-from datetime import UTC, datetime
 from functools import cache, partial
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
+from bench_light import light_rows
+from bench_recognition import portraits
+from bench_timing import Benchmark, Measured, Options, Skipped, side_by_side
 from scipy.spatial.transform import Rotation
 
-from crimeface_lib import faces, recognition, reconstruction, synthetic
+from crimeface_lib import reconstruction
 from crimeface_lib.reconstruction.contour import outward
 from crimeface_lib.reconstruction.mesh import png_bytes
 
-if TYPE_CHECKING:
-    from bench import Measured, Options
+_FIT = "a face, as reconstruct() asks for it: jaw slides, expression free; BLAS 1 thread"
+_AGREES = "a frontal face at 224² by PyTorch3D on a CPU; the worse of numba and torch"
+_DRAWN = (
+    "drawn ICT faces, 200 mm on 62 % of 512 px, σ = 2 px, focal length unknown, expression shared, jaw {}; "
+    "bar: N ≥ 100 (--full)"
+)
+_LIT = (
+    "median error of the pixels' shape as a share of the landmarks' one; drawn ICT faces at 256², known light, "
+    "landmarks σ = 1 px; bar: N ≥ 30 (--full)"
+)
+_VIEWS = (("1 view", 15, "0.85"), ("3 views", 25, "0.60"), ("5 views", 40, "0.50"))
 
-
-def portraits(count: int) -> list[np.ndarray]:
-    """Return jittered 250×250 crops of scikit-image's public-domain portrait."""
-    import cv2
-    from skimage import data
-
-    gen, photo, made = np.random.default_rng(0), data.astronaut(), []
-    for side in gen.integers(200, 300, count):
-        left, top = (max(0, int(centre - side / 2 + gen.uniform(-15, 15))) for centre in (222, 120))
-        crop = (photo[top : top + side, left : left + side] * gen.uniform(0.75, 1.0)).astype(np.uint8)
-        made.append(cv2.resize(crop, (250, 250), interpolation=cv2.INTER_AREA))
-    return made
-
-
-def recognition_rows(options: Options) -> Iterator[tuple[str, Callable[[], Measured]]]:
-    import dlib
-    import torch
-    from bench import side_by_side
-
-    from crimeface_lib.core.artifacts import find
-    from crimeface_lib.faces.weights import POINTS_5, RESNET
-
-    turns, net = 9 if options.full else 5, recognition.load_embedder("dlib", device="cpu")
-    theirs, points = dlib.face_recognition_model_v1(str(find(RESNET))), dlib.shape_predictor(str(find(POINTS_5)))
-    detect, all_threads = dlib.get_frontal_face_detector(), torch.get_num_threads()
-    threads = f"torch threads {all_threads}"
-
-    def by_dlib(photos: list[np.ndarray]) -> int:
-        found = [(photo, max(detect(photo, 0), key=lambda box: box.area(), default=None)) for photo in photos]
-        return len([theirs.compute_face_descriptor(photo, points(photo, box)) for photo, box in found if box])
-
-    def photos(taken: list[np.ndarray], *, mirror: bool = False) -> Measured:
-        ours = partial(recognition.embed_images, taken, embedder=net, mirror=mirror)
-        seen = f"face found in {len(taken) - len(ours().failures)} by us, {by_dlib(taken)} by dlib"
-        note = f"n = {len(taken)}, {seen}, {threads}"
-        return side_by_side(lambda _: ours(), lambda _: by_dlib(taken), turns=turns, items=len(taken), note=note)
-
-    def chips(count: int) -> Measured:
-        cut = np.stack([faces.align_face(photo, faces.detect_faces(photo)[0]) for photo in made])
-        one_by_one = lambda _: [theirs.compute_face_descriptor(chip) for chip in cut]  # noqa: E731
-        apart = np.abs(net.embed(cut, normalise=False) - np.array(one_by_one(0))).max()
-        note = f"n = {len(cut)}, largest difference {apart:.0e}, torch threads {count}"
-        torch.set_num_threads(count)
-        try:
-            return side_by_side(lambda _: net.embed(cut), one_by_one, turns=turns, items=len(cut), note=note)
-        finally:
-            torch.set_num_threads(all_threads)
-
-    def lfw() -> Measured:
-        paths = sorted(options.real("lfw/images").glob("*/*.jpg"))
-        return photos([faces.load_image(paths[i]) for i in np.random.default_rng(0).choice(len(paths), 16, False)])
-
-    def search() -> Measured:
-        gallery, probe = (synthetic.synthetic_watchlist(n, embedder=net, rng=n) for n in (1000, 1))
-        watchlist = recognition.Watchlist.open(options.scratch / "watchlist", key=bytes(32))
-        why = {"source": "synthetic", "rationale": "benchmark", "category": "none", "added_by": "bench"}
-        watchlist.enrol_many(gallery, expires=datetime(9999, 1, 1, tzinfo=UTC), **why)
-        bare = lambda _: np.argsort(-(gallery.vectors @ probe.vectors[0]))[:20]  # noqa: E731
-        return side_by_side(lambda _: watchlist.search(probe), bare, note="seeds 1000 and 1")
-
-    made = portraits(16)
-    yield "embed chips", partial(chips, all_threads)
-    yield "embed chips, torch on 1 thread", partial(chips, 1)
-    yield "photo to template, no mirror", lambda: photos(made)
-    yield "photo to template, default", lambda: photos(made, mirror=True)
-    yield "photo to template, LFW", lfw
-    yield "watchlist search in 1,000", search
+ROWS = [
+    *(row for views, time_, error in _VIEWS for row in (
+        Benchmark("reconstruction", f"fit_landmarks, {views}", "ms", (f"≤ {time_} ms",), "",
+                  f"{_FIT}; uncertainty of scale and focal length; that of the vertices comes on first use"),
+        Benchmark("reconstruction", f"fit_landmarks and vertex_sd, {views}", "ms", (), "", _FIT),
+        *(row for jaw, name in (("fixed", ""), ("at the silhouette, and slid by the fit", ", sliding jaw")) for row in (
+            Benchmark("reconstruction", f"error along the normal{name}, {views}", "mm", (f"≤ {error} mm",),
+                      "the mean face",
+                      f"median over faces of the median over the narrow face, after similarity; {_DRAWN.format(jaw)}"),
+            Benchmark("reconstruction", f"truth within 2 sd{name}, {views}", "%", ("≥ 90 %", "≤ 98 %"), "",
+                      f"mean share of the face's vertices within 2 posterior sd; {_DRAWN.format(jaw)}"),
+        )),
+    )),
+    Benchmark("reconstruction", "fit_landmarks_batch", "/s", (), "", "one photo a face, jaw slides; bar: a GPU's"),
+    Benchmark("reconstruction", "rasterize, numba", "ms", ("≤ 2 ms",), "", "a frontal face at 224², with its checks"),
+    Benchmark("reconstruction", "rasterize, torch", "ms", ("≤ 12 ms",), "", "a frontal face at 224², with its checks"),
+    Benchmark("reconstruction", "rasterize, PyTorch3D", "ms", ("≥ 1000×",), "PyTorch3D's CPU rasteriser",
+              "a frontal face at 224², one face a pixel, no bins", "pytorch3d"),
+    Benchmark("reconstruction", "rasterize_batch, torch", "ms", ("≤ 0.5 ms",), "",
+              "a frame of 32 frontal faces at 224², from NumPy and back; bar: a GPU's"),
+    Benchmark("reconstruction", "coverage apart, PyTorch3D", "px", ("≤ 0 px",), "", _AGREES, "pytorch3d"),
+    Benchmark("reconstruction", "same triangle, PyTorch3D", "%", ("≥ 99.9 %",), "", _AGREES, "pytorch3d"),
+    Benchmark("reconstruction", "weights apart, PyTorch3D", "", ("≤ 0.001",), "", _AGREES, "pytorch3d"),
+    *(row for views, seconds in (("1 view", 3), ("3 views", 5)) for row in (
+        Benchmark("reconstruction", f"refine_photometric, {views}", "s", (f"≤ {seconds} s",), "",
+                  "a drawn ICT face at 256², expression shared; BLAS 1 thread"),
+        Benchmark("reconstruction", f"error with pixels, {views}", "%", ("≤ 100 %",), "", _LIT),
+    )),
+    *(Benchmark("reconstruction", f"error with pixels, {spoilt}", "%", ("≤ 103 %",), "", _LIT)
+      for spoilt in ("cast shadow", "shine", "hand", "spectacles", "grey", "over-exposed")),
+    Benchmark("reconstruction", "bake_texture, 1 photo", "ms", (), "", "1024² texels from the 512² portrait, albedo"),
+    Benchmark("reconstruction", "reconstruct, 1 photo", "ms", (), "",
+              "detect, landmarks, fit, pixels, texture of 1024²; 512² portrait"),
+    Benchmark("reconstruction", "reconstruct_batch, 8 photos", "/s", (), "reconstruct one by one",
+              "8 portraits of 250²; thumbnails and fits written, no mesh, no photometry"),
+]  # fmt: skip
 
 
 def drawn_face(
@@ -115,7 +95,6 @@ def drawn_face(
 
 def fit_quality(model: Any, views: int, count: int, *, slides: bool = False) -> tuple[Measured, Measured]:
     """Return the error of the fit beside the mean face's, mm, and the share within 2 posterior sd, %."""
-    from bench import Measured, Skipped
 
     from crimeface_lib.metrics.surface import normal_error
     from crimeface_lib.reconstruction.uncertainty import vertex_normals
@@ -154,8 +133,6 @@ def agreement_with_pytorch3d(draw: Callable[..., reconstruction.Fragments]) -> t
     weights there, for the worse of our two backends."""
     import warnings
 
-    from bench import Measured, Skipped
-
     try:
         with warnings.catch_warnings(action="ignore", category=UserWarning):
             their = draw(backend="pytorch3d", device="cpu")
@@ -172,9 +149,7 @@ def agreement_with_pytorch3d(draw: Callable[..., reconstruction.Fragments]) -> t
     return tuple(Measured((float(value),), None, note) for value in (max(pixels), min(share), max(apart)))
 
 
-def reconstruction_rows(options: Options) -> Iterator[tuple[str, Callable[[], Measured]]]:
-    from bench import side_by_side
-    from bench_light import light_rows
+def measure(options: Options) -> Iterator[tuple[str, Callable[[], Measured]]]:
     from skimage import data
 
     model, photo = reconstruction.load_morphable_model("auto"), np.ascontiguousarray(data.astronaut())

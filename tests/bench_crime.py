@@ -1,0 +1,140 @@
+"""What ``bench.py`` measures of crime, beside its peers."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import warnings
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from functools import cache, partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from bench_timing import Benchmark, Measured, Options, Sample, Skipped, medians, side_by_side
+
+from crimeface_lib import crime, synthetic
+
+_KDE = "sklearn KernelDensity"
+_GI = "counts in 250 m cells and 8 neighbours; weights built beforehand; 1 job"
+
+ROWS = [
+    Benchmark("crime", "kde, exact peer", "ms", ("≥ 20×",), _KDE, "Gaussian 300 m at the centres of 250 m cells"),
+    Benchmark("crime", "kde, peer with rtol=0.01", "ms", ("≥ 20×",), _KDE, "the same, and the peer may err by 1 %"),
+    Benchmark("crime", "kde, largest difference", "% of peak", ("≤ 1 %",), _KDE, "from the exact sum"),
+    Benchmark("crime", "getis_ord, 999 permutations", "ms", ("≥ 100×",), "esda.G_Local",
+              f"{_GI}; ours is analytic and permutes nothing", "esda"),
+    Benchmark("crime", "getis_ord, analytic peer", "ms", (), "esda.G_Local", f"{_GI}; permutations=0", "esda"),
+    Benchmark("crime", "getis_ord, largest difference", "of z", ("≤ 1e-10 of z",), "esda.G_Local", _GI, "esda"),
+    Benchmark("crime", "read_events, Merseyside", "s", ("≤ 6 s",), "pandas.read_csv",
+              "627,122 rows from the zip, imports included, fresh process; the peer checks and projects nothing"),
+    Benchmark("crime", "read_events, peak memory", "GB", ("≤ 1.5 GB",), "pandas.read_csv", "VmHWM of that process"),
+    *(Benchmark("crime", f"place PAI at {area}", "PAI", (f"≥ {pai} PAI",), "counts of one year",
+                "decayed counts; Chicago, 11 cut-offs in 2019, 30 days ahead; bar: published less rounding")
+      for area, pai in (("1%", 10.53), ("5%", 6.23), ("10%", 4.84))),
+]  # fmt: skip
+
+
+def crime_sample(options: Options) -> tuple[crime.Events, crime.Grid, str]:
+    """Return Chicago's aggravated assaults in 250 m cells where the data is, else crimes of a synthetic town."""
+    import geopandas as gpd
+
+    if options.data is None:
+        town, target = synthetic.synthetic_crimes(months=36, rng=7), options.scratch / "town.zip"
+        synthetic.write_police_uk(town.table, target)
+        return crime.read_events(target), crime.make_grid(town.truth.area, crs=town.truth.crs), "synthetic town"
+    where = {"time": "date", "x": "longitude", "y": "latitude", "crs": "EPSG:4326", "plane": "EPSG:26971"}
+    events = crime.read_points(options.data / "crime/chicago/chicago_aggravated_assaults.csv.gz", **where)
+    districts = gpd.read_file(options.data / "boundaries/chicago_police_districts.kml").to_crs("EPSG:26971")
+    return events, crime.make_grid(districts), "Chicago aggravated assaults"
+
+
+_CHILD = """
+import sys, time
+start = time.perf_counter(), time.process_time()
+if sys.argv[1] == "ours":
+    from crimeface_lib.crime import read_events
+    kept = read_events(sys.argv[2])
+else:
+    import io, zipfile, pandas
+    with zipfile.ZipFile(sys.argv[2]) as file:
+        kept = pandas.concat([pandas.read_csv(io.BytesIO(file.read(n))) for n in file.namelist() if n.endswith(".csv")])
+took = time.perf_counter() - start[0], time.process_time() - start[1]
+peak = next(line.split()[1] for line in open("/proc/self/status") if line.startswith("VmHWM"))
+sys.stdout.write(f"{took[0]} {took[1]} {int(peak) * 1024 / 1e9}")
+"""
+
+
+def ingest_in_children(source: Path) -> tuple[Measured, Measured]:
+    """Return time and peak memory of both sides, by turns, each in a fresh process."""
+
+    if not Path("/proc/self/status").exists():
+        raise Skipped("peak memory is read from /proc, which this system lacks")
+    runs: dict[str, list[Sample]] = {"ours": [], "peer": []}
+    for side in ("ours", "peer") * 3:
+        done = subprocess.run([sys.executable, "-c", _CHILD, side, source], capture_output=True, text=True, check=True)
+        runs[side].append(tuple(float(word) for word in done.stdout.split()))
+    parts = (slice(2), slice(2, 3))
+    time_, memory = (medians({k: [one[s] for one in v] for k, v in runs.items()}, "3 turns") for s in parts)
+    return time_, memory
+
+
+def measure(options: Options) -> Iterator[tuple[str, Callable[[], Measured]]]:
+    from scipy.spatial import cKDTree
+
+    events, grid, named = crime_sample(options)
+    counts, tree = grid.count(events).astype(float), cKDTree(np.column_stack([grid.row, grid.column]))
+
+    def kde(number: int, *, agreement: bool = False, **tolerance: float) -> Measured:
+        from sklearn.neighbors import KernelDensity
+
+        frame = events.frame[grid.index_events(events) >= 0]
+        some = replace(events, frame=frame.sample(min(number, len(frame)), random_state=0))
+        xy, centres, note = some.coordinates(), grid.centres(), f"{named}, {len(some):,} events, {len(grid):,} cells"
+        theirs = lambda _: KernelDensity(bandwidth=300.0, **tolerance).fit(xy).score_samples(centres)  # noqa: E731
+        ours = lambda _: crime.kde(some, grid, bandwidth=300.0, edge=False)  # noqa: E731
+        if not agreement:
+            return side_by_side(ours, theirs, turns=3, calls=5, note=note)
+        exact = np.exp(theirs(0)) * len(xy) * 1e6
+        return Measured((float(100 * np.abs(ours(0).values - exact).max() / exact.max()),), None, note)
+
+    def gi_star(permutations: int, *, agreement: bool = False) -> Measured:
+        from esda import G_Local
+        from libpysal.weights import W
+
+        near = enumerate(tree.query_ball_point(tree.data, 1.5, p=np.inf))
+        weights = W({i: [j for j in row if j != i] for i, row in near}, silence_warnings=True)
+        keywords = {"transform": "B", "star": True, "permutations": permutations, "n_jobs": 1, "seed": 0}
+
+        def star() -> Any:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # that the districts aren't all connected
+                return G_Local(counts, weights, **keywords)
+
+        note = f"{named}, {len(grid):,} cells"
+        if agreement:
+            return Measured((float(np.abs(crime.getis_ord(counts, grid).z - star().Zs).max()),), None, note)
+        return side_by_side(lambda _: crime.getis_ord(counts, grid), lambda _: star(), turns=3, calls=20, note=note)
+
+    @cache
+    def places() -> Any:
+        if not options.full:
+            raise Skipped("only with --full")
+        options.real("crime/chicago")
+        cutoffs = [f"2019-{month:02d}-01" for month in range(1, 12)]
+        found = crime.evaluate_places(events, grid, cutoffs=cutoffs, horizon="30D", rng=0)
+        return found.summary.set_index(["area", "model"])["pai"]
+
+    ingest = cache(lambda: ingest_in_children(options.real("crime/uk/merseyside-2018-01_2021-09.zip")))
+    yield "kde, exact peer", partial(kde, 10_000)
+    yield "kde, peer with rtol=0.01", partial(kde, 100_000, rtol=0.01)
+    yield "kde, largest difference", partial(kde, 10_000, agreement=True)
+    yield "getis_ord, 999 permutations", partial(gi_star, 999)
+    yield "getis_ord, analytic peer", partial(gi_star, 0)
+    yield "getis_ord, largest difference", partial(gi_star, 0, agreement=True)
+    yield "read_events, Merseyside", lambda: ingest()[0]
+    yield "read_events, peak memory", lambda: ingest()[1]
+    for area in (0.01, 0.05, 0.10):
+        both = lambda area=area: [(float(places()[area, model]),) for model in ("decayed_counts", "counts")]  # noqa: E731
+        yield f"place PAI at {area:.0%}", lambda both=both: Measured(*both())
