@@ -35,15 +35,20 @@ class Face(Result):
     points : (5, 2) float64 px in dlib's order: outer and inner corner of the subject's left eye (right in the
         picture), outer and inner corner of the subject's right eye, base of the nose.
     detector : its name.
+    marks : (5, 2) float64 px where the detector itself gives them, else None: both eyes, tip of the nose, both
+        corners of the mouth, each time the one left in the picture first.
     """
 
     box: tuple[float, float, float, float]
     score: float
     points: FloatArray
     detector: str = "dlib"
+    marks: FloatArray | None = None
 
     def __post_init__(self) -> None:
         check_array(self.points, shape=(5, 2), name="points")
+        if self.marks is not None:
+            check_array(self.marks, shape=(5, 2), name="marks")
 
     @property
     def width(self) -> float:
@@ -54,9 +59,14 @@ class Face(Result):
         return self.box[3] - self.box[1]
 
     @property
+    def eyes(self) -> FloatArray:
+        """(2, 2) px, the middles of the eyes, the one left in the picture (the subject's right one) first."""
+        return np.array([self.points[2:4].mean(axis=0), self.points[:2].mean(axis=0)])
+
+    @property
     def interocular(self) -> float:
         """Distance between the middles of the eyes, px."""
-        return float(np.linalg.norm(self.points[:2].mean(axis=0) - self.points[2:4].mean(axis=0)))
+        return float(np.linalg.norm(self.eyes[1] - self.eyes[0]))
 
 
 @dataclass(frozen=True, slots=True)

@@ -28,14 +28,20 @@ BATCH = 32
 
 
 class Embedder(Protocol):
-    """What an entry point of ``crimeface.embedders`` returns when called with ``device=``."""
+    """What an entry point of ``crimeface.embedders`` returns when called with ``device=``.
+
+    ``dimension`` is D, ``version`` names the weights (their SHA-256). ``chip_size`` and ``template`` say how
+    ``faces.align_face`` cuts the chips: side S in px, and the reference points, or None for dlib's alignment.
+    """
 
     name: str
     version: str
     dimension: int
+    chip_size: int
+    template: FloatArray | None
 
     def embed(self, chips: ImageArray, *, normalise: bool = True) -> Float32Array:
-        """Return (N, D) templates of (N, 150, 150, 3) uint8 RGB chips made by ``faces.align_face``."""
+        """Return (N, D) templates of (N, S, S, 3) uint8 RGB chips."""
         ...
 
 
@@ -47,7 +53,8 @@ class DlibEmbedder:
 
     name = "dlib"
     dimension = 128
-    size = 150
+    chip_size = 150
+    template = None
 
     def __init__(self, *, device: str | None = None) -> None:
         self.device = resolve_device(device)
@@ -71,7 +78,7 @@ class DlibEmbedder:
         import torch
 
         chips = np.asarray(chips)
-        if chips.dtype != np.uint8 or chips.shape[1:] != (self.size, self.size, 3):
+        if chips.dtype != np.uint8 or chips.shape[1:] != (self.chip_size, self.chip_size, 3):
             raise ShapeError(
                 f"chips: got {chips.dtype} {chips.shape}, expected uint8 (N, 150, 150, 3); "
                 "make them with faces.align_face"
@@ -169,7 +176,7 @@ def embed_images(
     failures: dict[int, str] = {}
     for index, image in enumerate(images):
         try:
-            chip, score, note = _chip(image, detector=detector, which=which)
+            chip, score, note = _chip(image, model, detector=detector, which=which)
         except (ImageError, NoFaceError) as error:
             failures[index] = note = str(error)
             score = np.nan
@@ -193,12 +200,13 @@ def embed_images(
     )
 
 
-def _chip(image: Any, *, detector: str | Detector, which: str | int) -> tuple[ImageArray, float, str]:
+def _chip(image: Any, model: Embedder, *, detector: str | Detector, which: str | int) -> tuple[ImageArray, float, str]:
     """Return the chip of the chosen face, its quality and the sentence about the choice."""
     photo = image if isinstance(image, np.ndarray) else load_image(image)
     choice = choose_face(detect_faces(photo, detector=detector), which=which, size=photo.shape[:2])
-    chip = align_face(photo, choice.face)
-    return chip, assess_quality(photo, choice.face, chip=chip).score, choice.sentence
+    chip = align_face(photo, choice.face, size=model.chip_size, template=model.template)
+    usual = chip if model.template is None and model.chip_size == 150 else None  # quality is told from dlib's chip
+    return chip, assess_quality(photo, choice.face, chip=usual).score, choice.sentence
 
 
 def _templates(chips: list[ImageArray], model: Embedder, *, mirror: bool) -> Float32Array:

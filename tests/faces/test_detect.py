@@ -159,3 +159,34 @@ def test_on_real_photos_nearly_every_face_is_found(data_root):
     photos = sorted((data_root / "lfw" / "images").glob("*/*.jpg"))[::100]
     found = [len(detect_faces(load_image(photo))) for photo in photos]
     assert np.mean([n > 0 for n in found]) > 0.95
+
+
+@pytest.mark.parametrize("scale", [0.5, 1.0, 4.0])
+def test_another_template_puts_its_points_where_it_says(astronaut, face, scale):
+    """Spots painted on the photo arrive at the reference points of the chip, to half a pixel."""
+    from crimeface_lib.faces.align import ARCFACE_TEMPLATE, similarity
+
+    turned = (ARCFACE_TEMPLATE - 56) @ np.array([[0.8, 0.6], [-0.6, 0.8]]) * scale + 250.0
+    for template, marks in ((ARCFACE_TEMPLATE, turned), (ARCFACE_TEMPLATE[:2], None)):
+        seen = Face(box=(200, 200, 300, 300), score=1.0, points=turned[[1, 1, 0, 0, 2]], marks=marks)
+        for k in range(len(template)):
+            rows, columns = np.mgrid[:500, :500]
+            far = np.hypot(columns - turned[k, 0], rows - turned[k, 1]) / (4 * scale)
+            photo = np.repeat((255 * np.exp(-(far**2))).astype(np.uint8)[..., None], 3, axis=2)
+            chip = align_face(photo, seen, size=112, template=template)[..., 0].astype(float)
+            rows, columns = np.mgrid[:112, :112]
+            middle = np.array([(columns * chip).sum(), (rows * chip).sum()]) / chip.sum()
+            assert np.abs(middle - template[k]).max() < 0.5
+    matrix = similarity(face.points, face.points * 2 + 7)
+    assert np.allclose(matrix, [[2, 0, 7], [0, 2, 7]])
+
+
+def test_a_face_without_marks_lies_on_the_template_too(astronaut, face):
+    from crimeface_lib.faces.align import ARCFACE_TEMPLATE
+
+    chip = align_face(astronaut, face, size=112, template=ARCFACE_TEMPLATE)
+    again = find_landmarks(chip, Face(box=(20, 25, 92, 97), score=1.0, points=face.points)).points
+    eyes = np.array([again[36:42].mean(axis=0), again[42:48].mean(axis=0)])
+    assert np.abs(eyes - ARCFACE_TEMPLATE[:2]).max() < 4
+    with pytest.raises(ShapeError, match=r"\(5, 2\)"):
+        align_face(astronaut, face, size=112, template=np.zeros((3, 2)))
