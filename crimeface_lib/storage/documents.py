@@ -63,6 +63,10 @@ class DocumentStore(Protocol):
         """
         ...
 
+    def pages(self, table: str, *, after: int = 0) -> Iterator[list[dict[str, Any]]]:
+        """Yield the documents whose id is above ``after``, in order of id, some thousand at a time at most."""
+        ...
+
     def update(self, table: str, id: int, changes: Mapping[str, Any]) -> dict[str, Any]:
         """Set the fields in ``changes`` and return the whole document. Raises NotFoundError."""
         ...
@@ -173,6 +177,13 @@ class TinyDocuments:
 
         found = [row for row in self._table(table) if fits(row)]
         return [_with_id(row) for row in sorted(found, key=lambda row: row.doc_id)]
+
+    def pages(self, table: str, *, after: int = 0) -> Iterator[list[dict[str, Any]]]:
+        """Yield the documents whose id is above ``after``, in order of id: all at once, as the file is read whole."""
+        rows = self._storage.read().get(checked_table(table), {})
+        ids = sorted(id for id in map(int, rows) if id > after)
+        if ids:
+            yield [copy.deepcopy(rows[str(id)]) | {"id": id} for id in ids]
 
     def update(self, table: str, id: int, changes: Mapping[str, Any]) -> dict[str, Any]:
         """Set the fields in ``changes`` and return the whole document.

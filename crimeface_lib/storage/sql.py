@@ -38,6 +38,7 @@ from crimeface_lib.storage.rules import checked_table, equality_key, no_document
 from crimeface_lib.storage.schema import back_up, drop_backups, migrated, refuse_newer
 
 _PATIENCE_S = 120
+_PAGE = 4096  # documents read at a time
 _FORMAT = 1
 _MIGRATIONS: dict[int, Callable[[sa.Connection], sa.Connection]] = {}
 _NO_SQL = "expected sqlite:///FILE or postgresql+psycopg://USER@HOST/DATABASE"
@@ -163,6 +164,18 @@ class SqlDocuments:
         with self._reading() as connection:
             rows = connection.execute(query.order_by(_documents.c.id)).all()
         return [{**json.loads(body), "id": id} for id, body in rows]
+
+    def pages(self, table: str, *, after: int = 0) -> Iterator[list[dict[str, Any]]]:
+        """Yield the documents whose id is above ``after``, in order of id, some thousand at a time."""
+        query = sa.select(_documents.c.id, _documents.c.body).where(_documents.c.collection == self._collection(table))
+        while True:
+            with self._reading() as connection:
+                page = query.where(_documents.c.id > after).order_by(_documents.c.id).limit(_PAGE)
+                rows = connection.execute(page).all()
+            if not rows:
+                return
+            yield [{**json.loads(body), "id": id} for id, body in rows]
+            after = rows[-1][0]
 
     def update(self, table: str, id: int, changes: Mapping[str, Any]) -> dict[str, Any]:
         """Set the fields in ``changes`` and return the whole document.

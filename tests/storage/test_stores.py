@@ -211,3 +211,16 @@ def test_concurrent_processes_and_threads_lose_nothing(store: DocumentStore, pla
     assert len(set(ids)) == 20
     assert len({(row["writer"], row["i"]) for row in rows}) == len(rows)
     assert store.find("counter")[0]["n"] == processes * count
+
+
+def test_pages_walk_through_all_in_order_of_id(store: DocumentStore, monkeypatch) -> None:
+    monkeypatch.setattr("crimeface_lib.storage.sql._PAGE", 4)
+    assert list(store.pages("case")) == []
+    new = store.insert_many("case", [{"n": n} for n in range(10)])
+    store.insert("other", {"n": -1})
+    store.delete("case", new[3])
+    walked = [row for page in store.pages("case") for row in page]
+    assert walked == store.find("case")
+    assert [row["n"] for page in store.pages("case", after=new[6]) for row in page] == [7, 8, 9]
+    walked[0]["n"] = 99
+    assert store.get("case", new[0])["n"] == 0
