@@ -77,11 +77,11 @@ class BiasReport(Result):
 
     @classmethod
     def from_dict(cls, record: Mapping[str, Any]) -> BiasReport:
-        """Return the report that ``to_dict`` wrote; what JSON can't hold, a NaN rate or an infinite ratio, is back."""
+        """Return the report that ``to_dict`` wrote; what JSON can't hold, a NaN rate or a ratio, is back."""
         import pandas as pd
 
         def ratio(value: Any) -> Any:
-            return np.inf if value is None else value
+            return np.inf if value is None else np.nan if value == "unknown" else value
 
         found = {
             name: Differentials(groups=tuple(m["groups"]), alpha=m["alpha"], **{key: ratio(m[key]) for key in MEASURES})

@@ -86,12 +86,12 @@ class StoredBiasReport(Result):
 
     @property
     def alerts(self) -> tuple[DifferentialAlert, ...]:
-        """Measures outside their band, attribute by attribute."""
+        """Measures known to be outside their band, attribute by attribute."""
         rows = self.report.measures().itertuples(index=False, name=None)
         return tuple(
             DifferentialAlert(self.id, attribute, measure, value, low, high, band)
             for attribute, measure, value, low, high in rows
-            if (band := self.bands.get(measure)) and not band[0] <= value <= band[1]
+            if (band := self.bands.get(measure)) and (value < band[0] or value > band[1])
         )
 
     def to_frame(self) -> pd.DataFrame:
@@ -101,6 +101,7 @@ class StoredBiasReport(Result):
         outside = {(alert.attribute, alert.measure) for alert in self.alerts}
         keys = zip(frame["attribute"], frame["measure"], strict=True)
         states = ["outside" if key in outside else "within" if key[1] in self.bands else "no band" for key in keys]
+        states = ["unknown" if value != value else state for value, state in zip(frame["value"], states, strict=True)]
         about = {
             "report": self.id,
             "at": self.at,

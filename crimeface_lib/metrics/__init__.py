@@ -1,7 +1,7 @@
 """Arrays in, numbers out: how good a score, a calibration, a surface or a forecast is."""
 
 from crimeface_lib.metrics.biometric import ErrorRates, det_curve, eer, error_rates, rate_interval
-from crimeface_lib.metrics.bootstrap import Interval, bootstrap_interval, subject_weights
+from crimeface_lib.metrics.bootstrap import Interval, bootstrap_interval, clustered_interval, subject_weights
 from crimeface_lib.metrics.calibration import cllr, cllr_min, fit_logistic, pav_log_lr
 from crimeface_lib.metrics.disaggregate import (
     MEASURES,
@@ -11,7 +11,23 @@ from crimeface_lib.metrics.disaggregate import (
     rate_replicas,
     rates_by_group,
 )
+from crimeface_lib.metrics.discard import DiscardCurve, error_versus_discard, quality_by_group
 from crimeface_lib.metrics.forecast import hit_rate, mase, pai, pei
+from crimeface_lib.metrics.identification import (
+    Identification,
+    Searches,
+    identification,
+    listed_outcomes,
+    search_outcomes,
+)
+from crimeface_lib.metrics.likelihood import (
+    EvidenceQuality,
+    devpav,
+    empirical_cross_entropy,
+    evidence_quality,
+    supported_bounds,
+    tippett,
+)
 from crimeface_lib.metrics.scan import SurfaceComparison, compare_meshes, read_surface
 from crimeface_lib.metrics.surface import (
     Alignment,
@@ -21,8 +37,37 @@ from crimeface_lib.metrics.surface import (
     normalised_mean_error,
     point_to_surface,
 )
+from crimeface_lib.metrics.verification import (
+    ScoreCounts,
+    Verification,
+    count_all_pairs,
+    count_scores,
+    pair_subjects,
+    verification,
+)
 
 __all__ = [
+    "clustered_interval",
+    "DiscardCurve",
+    "error_versus_discard",
+    "quality_by_group",
+    "Identification",
+    "Searches",
+    "identification",
+    "listed_outcomes",
+    "search_outcomes",
+    "EvidenceQuality",
+    "devpav",
+    "empirical_cross_entropy",
+    "evidence_quality",
+    "supported_bounds",
+    "tippett",
+    "ScoreCounts",
+    "Verification",
+    "count_all_pairs",
+    "count_scores",
+    "pair_subjects",
+    "verification",
     "MEASURES",
     "Alignment",
     "Differentials",

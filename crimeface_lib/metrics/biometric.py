@@ -125,11 +125,12 @@ def eer(mated: npt.ArrayLike, nonmated: npt.ArrayLike) -> float:
     return float(curve.fnmr[after - 1] + share * (curve.fnmr[after] - curve.fnmr[after - 1]))
 
 
-def rate_interval(errors: int, trials: int, *, level: float = 0.95) -> tuple[float, float]:
+def rate_interval(errors: float, trials: float, *, level: float = 0.95) -> tuple[float, float]:
     """Return the exact (Clopper–Pearson) interval of an error rate, for independent trials.
 
     With no error seen the upper bound is one-sided, ``1 − (1 − level)^(1/n)``: the rule of three, about 3/n.
-    Where subjects occur more than once, use ``bootstrap_interval`` instead: this one is then too narrow.
+    Where subjects occur more than once this is too narrow: use ``clustered_interval``, which may also pass a
+    number of trials that is not whole.
 
     Raises
     ------
@@ -141,7 +142,7 @@ def rate_interval(errors: int, trials: int, *, level: float = 0.95) -> tuple[flo
     """
     from scipy.stats import beta
 
-    if not 0 <= errors <= trials or trials < 1 or not 0 < level < 1:
+    if not 0 <= errors <= trials or not trials > 0 or not 0 < level < 1:
         raise InputError(
             f"got {errors} errors in {trials} trials at level {level}, expected 0 ≤ errors ≤ trials, 0 < level < 1"
         )

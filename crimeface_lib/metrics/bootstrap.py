@@ -12,6 +12,7 @@ from crimeface_lib.core.errors import InputError, ShapeError
 from crimeface_lib.core.random import Seed, make_rng
 from crimeface_lib.core.results import Result
 from crimeface_lib.core.types import FloatArray
+from crimeface_lib.metrics.biometric import rate_interval
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,3 +90,42 @@ def bootstrap_interval(
         subjects=len(np.unique(np.asarray(subjects))),
         replicas=len(values),
     )
+
+
+def clustered_interval(
+    rate: float, trials: int, *, replicas: npt.ArrayLike, units: int, subjects: int, level: float = 0.95
+) -> tuple[float, float]:
+    """Return the interval of an error rate whose trials share subjects: exact for as many trials as count.
+
+    The variance over bootstrap replicas says how many independent trials would know the rate as well; for these the
+    Clopper–Pearson interval is taken. With no error seen (or nothing but errors) there is no variance to go by: the
+    rule of three then counts ``units`` instead of comparisons.
+
+    Parameters
+    ----------
+    rate : errors per trial. trials : comparisons.
+    replicas : (R,) the rate in each replica of the subjects; fewer than 20 are not used.
+    units : what may err as one: people in mated comparisons, pairs of people in non-mated ones.
+    subjects : people resampled; few make the variance itself uncertain.
+
+    Raises
+    ------
+    InputError : an impossible rate, number or level.
+    References : Korn and Graubard 1998; Clopper and Pearson 1934.
+
+    >>> clustered_interval(0.0, 3000, replicas=[0.0] * 20, units=300, subjects=300)
+    (0.0, 0.00993...)
+    """
+    from scipy.stats import t
+
+    if not 0 <= rate <= 1 or not units >= 1 or trials < 1:
+        raise InputError(f"got rate {rate} of {trials} trials, {units} units; expected a share of at least one")
+    drawn = np.asarray(replicas, dtype=float)
+    spread = float(np.var(drawn)) if len(drawn) >= 20 else 0.0
+    if rate in (0.0, 1.0) or spread == 0:
+        count = float(min(units, trials))
+    else:
+        tail = (1 + level) / 2
+        few = t.ppf(tail, trials - 1) / t.ppf(tail, max(subjects - 1, 1)) if trials > 1 else 1.0
+        count = min(float(trials), rate * (1 - rate) / spread * few**2)
+    return rate_interval(rate * count, count, level=level)

@@ -6,17 +6,23 @@ import numpy as np
 import numpy.typing as npt
 
 from crimeface_lib.core.arrays import check_array, check_vector
-from crimeface_lib.core.errors import InputError
+from crimeface_lib.core.errors import InputError, ShapeError
 from crimeface_lib.core.types import FloatArray
+
+Weights = tuple[npt.ArrayLike, npt.ArrayLike]
 
 #: Holds the slope of separable scores finite; too small to be seen in any other.
 _RIDGE = 1e-6
 
 
-def cllr(lr_mated: npt.ArrayLike, lr_nonmated: npt.ArrayLike) -> float:
+def cllr(lr_mated: npt.ArrayLike, lr_nonmated: npt.ArrayLike, *, weights: Weights | None = None) -> float:
     """Return the log-likelihood-ratio cost in bits: 0 is perfect, 1 is what LR = 1 for everything gives.
 
     ``Cllr = ½ · (mean log₂(1 + 1/LR) over mated + mean log₂(1 + LR) over non-mated)``
+
+    Parameters
+    ----------
+    weights : non-negative weights of the mated and of the non-mated ratios, as counts or a bootstrap replica have them.
 
     Raises
     ------
@@ -26,13 +32,14 @@ def cllr(lr_mated: npt.ArrayLike, lr_nonmated: npt.ArrayLike) -> float:
     >>> cllr([1.0, 1.0], [1.0])
     1.0
     """
-    return _cost(_log(lr_mated, "lr_mated"), _log(lr_nonmated, "lr_nonmated"))
+    logs = _log(lr_mated, "lr_mated"), _log(lr_nonmated, "lr_nonmated")
+    return _cost(*logs, *_weights(weights, len(logs[0]), len(logs[1])))
 
 
-def cllr_min(mated: npt.ArrayLike, nonmated: npt.ArrayLike) -> float:
+def cllr_min(mated: npt.ArrayLike, nonmated: npt.ArrayLike, *, weights: Weights | None = None) -> float:
     """Return the Cllr that the best monotone calibration of these scores (or ratios) would have.
 
-    What remains is lack of discrimination; ``cllr − cllr_min`` is the loss by calibration.
+    What remains is lack of discrimination; ``cllr − cllr_min``, the Cllr_cal, is the loss by calibration.
 
     References : Brümmer and du Preez 2006 (PAV on the evaluation data itself).
 
@@ -41,11 +48,14 @@ def cllr_min(mated: npt.ArrayLike, nonmated: npt.ArrayLike) -> float:
     """
     same = check_array(mated, shape=(None,), name="mated", finite=False)
     other = check_array(nonmated, shape=(None,), name="nonmated", finite=False)
-    scores, log_lr = pav_log_lr(same, other)
-    return _cost(log_lr[np.searchsorted(scores, same)], log_lr[np.searchsorted(scores, other)])
+    w_same, w_other = _weights(weights, len(same), len(other))
+    scores, log_lr = pav_log_lr(same, other, weights=(w_same, w_other))
+    return _cost(log_lr[np.searchsorted(scores, same)], log_lr[np.searchsorted(scores, other)], w_same, w_other)
 
 
-def pav_log_lr(mated: npt.ArrayLike, nonmated: npt.ArrayLike) -> tuple[FloatArray, FloatArray]:
+def pav_log_lr(
+    mated: npt.ArrayLike, nonmated: npt.ArrayLike, *, weights: Weights | None = None
+) -> tuple[FloatArray, FloatArray]:
     """Return the distinct scores and the natural log LR that pool-adjacent-violators gives each.
 
     The ends are −∞ and +∞ where only one kind of pair lies there.
@@ -57,22 +67,25 @@ def pav_log_lr(mated: npt.ArrayLike, nonmated: npt.ArrayLike) -> tuple[FloatArra
 
     same = check_array(mated, shape=(None,), name="mated", finite=False)
     other = check_array(nonmated, shape=(None,), name="nonmated", finite=False)
-    if len(same) == 0 or len(other) == 0:
+    w_same, w_other = _weights(weights, len(same), len(other))
+    if w_same.sum() <= 0 or w_other.sum() <= 0:
         raise InputError(f"got {len(same)} mated and {len(other)} non-mated scores, expected at least one of each")
     scores, place = np.unique(np.concatenate([same, other]), return_inverse=True)
-    counts = np.bincount(place, minlength=len(scores)).astype(float)
-    hits = np.bincount(place[: len(same)], minlength=len(scores)).astype(float)
-    posterior = isotonic_regression(hits / counts, weights=counts).x
+    hits = np.bincount(place[: len(same)], weights=w_same, minlength=len(scores))
+    counts = hits + np.bincount(place[len(same) :], weights=w_other, minlength=len(scores))
+    held = counts > 0
+    posterior = isotonic_regression(hits[held] / counts[held], weights=counts[held]).x
     with np.errstate(divide="ignore"):
         log_odds = np.log(posterior) - np.log1p(-np.minimum(posterior, 1.0))
-    return scores, log_odds - np.log(len(same) / len(other))
+    level = np.searchsorted(np.flatnonzero(held), np.arange(len(scores)), side="right") - 1  # of the last one held
+    return scores, log_odds[np.maximum(level, 0)] - np.log(w_same.sum() / w_other.sum())
 
 
 def fit_logistic(
     mated: npt.ArrayLike,
     nonmated: npt.ArrayLike,
     *,
-    weights: tuple[npt.ArrayLike, npt.ArrayLike] | None = None,
+    weights: Weights | None = None,
 ) -> tuple[float, float]:
     """Return intercept and slope of ``ln LR = a + b · score``, each kind of pair weighing one half.
 
@@ -93,14 +106,7 @@ def fit_logistic(
 
     same = check_vector(mated, name="mated", minimum=1)
     other = check_vector(nonmated, name="nonmated", minimum=1)
-    w_same, w_other = (
-        (np.ones(len(same)), np.ones(len(other)))
-        if weights is None
-        else (
-            check_vector(weights[0], name="weights[0]"),
-            check_vector(weights[1], name="weights[1]"),
-        )
-    )
+    w_same, w_other = _weights(weights, len(same), len(other))
     if w_same.sum() <= 0 or w_other.sum() <= 0:
         raise InputError("weights: got a kind of pair without any weight, expected a positive sum for both")
     w_same, w_other = w_same / w_same.sum() / 2, w_other / w_other.sum() / 2
@@ -138,7 +144,17 @@ def _log(ratios: npt.ArrayLike, name: str) -> FloatArray:
         return np.log(values)
 
 
-def _cost(log_mated: FloatArray, log_nonmated: FloatArray) -> float:
+def _weights(weights: Weights | None, mated: int, nonmated: int) -> tuple[FloatArray, FloatArray]:
+    if weights is None:
+        return np.ones(mated), np.ones(nonmated)
+    found = [check_vector(side, name=f"weights[{i}]") for i, side in enumerate(weights)]
+    if [len(side) for side in found] != [mated, nonmated]:
+        raise ShapeError(f"weights: got {[len(side) for side in found]}, expected {[mated, nonmated]}")
+    return found[0], found[1]
+
+
+def _cost(log_mated: FloatArray, log_nonmated: FloatArray, w_mated: FloatArray, w_nonmated: FloatArray) -> float:
     """Cllr from natural logs, without overflow."""
-    bits = np.logaddexp(0, -log_mated).mean() + np.logaddexp(0, log_nonmated).mean()
+    sides = ((np.logaddexp(0, -log_mated), w_mated), (np.logaddexp(0, log_nonmated), w_nonmated))
+    bits = sum(np.average(cost[w > 0], weights=w[w > 0]) for cost, w in sides)
     return float(bits / (2 * np.log(2)))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 MEASURES = (
     "fmr_max_min", "fnmr_max_min", "fmr_max_geomean", "fnmr_max_geomean", "inequity_rate", "garbe", "fdr",
 )  # fmt: skip
+#: What each can be at all.
+_RANGES = dict.fromkeys(MEASURES, (1.0, np.inf)) | {"garbe": (0.0, 1.0), "fdr": (0.0, 1.0)}
 _WEIGHTS = 4_000_000  # of comparisons in memory at once: 32 MB
 
 
@@ -32,9 +34,11 @@ class Differentials(Result):
 
     Parameters
     ----------
-    fmr_max_min, fnmr_max_min : worst group over best; infinite where the best has no error.
+    fmr_max_min, fnmr_max_min : worst group over best; infinite where only the best has no error, NaN where no group
+        has one: then nothing is known of the ratio, and its interval reaches from 1 to infinity.
     fmr_max_geomean, fnmr_max_geomean : worst group over the geometric mean (NISTIR 8429).
     inequity_rate, garbe, fdr : the summary measures, weighing FMR by ``alpha`` and FNMR by 1 − ``alpha``.
+        NaN, but for FDR, where either rate is unknown so.
     """
 
     groups: tuple[str, ...]
@@ -46,6 +50,11 @@ class Differentials(Result):
     garbe: float
     fdr: float
     alpha: float
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return every field as JSON can hold it: None is infinite, "unknown" is NaN."""
+        unknown = {name: "unknown" for name in MEASURES if np.isnan(getattr(self, name))}
+        return Result.to_dict(self) | unknown
 
 
 def differentials(
@@ -199,9 +208,17 @@ def differential_intervals(
             f"got {len(fmr)} replicas that hold every group, expected at least 20; there are too few people"
         )
     found = _measures(fmr, fnmr, alpha=alpha)
-    ends = [(1 - level) / 2, (1 + level) / 2]  # "nearest": interpolating towards an infinite ratio gives NaN
-    low_high = {name: np.quantile(found[name], ends, method="nearest") for name in MEASURES}
-    return {name: (float(low), float(high)) for name, (low, high) in low_high.items()}
+    return {name: _ends(found[name], _RANGES[name], level=level) for name in MEASURES}
+
+
+def _ends(values: FloatArray, possible: tuple[float, float], *, level: float) -> tuple[float, float]:
+    """Return the interval; a replica without any error may stand anywhere in the possible range."""
+    share = ((1 - level) / 2, (1 + level) / 2)  # "nearest": interpolating towards an infinite ratio gives NaN
+    low, high = (
+        np.quantile(np.where(np.isnan(values), edge, values), part, method="nearest")
+        for part, edge in zip(share, possible, strict=True)
+    )
+    return float(low), float(high)
 
 
 def _measures(fmr: FloatArray, fnmr: FloatArray, *, alpha: float) -> dict[str, FloatArray]:
@@ -220,9 +237,9 @@ def _measures(fmr: FloatArray, fnmr: FloatArray, *, alpha: float) -> dict[str, F
 
 
 def _ratio(top: FloatArray, bottom: FloatArray) -> FloatArray:
-    """Return top / bottom; infinite where only the bottom is 0, and 1 where both are."""
+    """Return top / bottom; infinite where only the bottom is 0, NaN where both are."""
     with np.errstate(divide="ignore", invalid="ignore"):
-        return np.where(top == 0, 1.0, top / bottom)
+        return top / bottom
 
 
 def _geomean(rates: FloatArray) -> FloatArray:
@@ -231,8 +248,8 @@ def _geomean(rates: FloatArray) -> FloatArray:
 
 
 def _gini(rates: FloatArray) -> FloatArray:
-    """Gini coefficient with the n/(n − 1) correction for few groups; 0 where all rates are 0."""
+    """Gini coefficient with the n/(n − 1) correction for few groups; NaN where all rates are 0."""
     n = rates.shape[1]
     differences = np.abs(rates[:, :, None] - rates[:, None]).sum(axis=(1, 2))
     scale = 2 * n * (n - 1) * rates.mean(axis=1)
-    return np.divide(differences, scale, out=np.zeros_like(scale), where=scale > 0)
+    return np.divide(differences, scale, out=np.full_like(scale, np.nan), where=scale > 0)

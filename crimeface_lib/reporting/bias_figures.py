@@ -105,7 +105,9 @@ def bias_trend_figure(rows: pd.DataFrame) -> Figure:
                 linewidth=0.4, zorder=3,
                 label=("outside its band" if marker == "s" else "within it, or no band") if chosen.any() else None,
             )  # fmt: skip
-        for place in np.flatnonzero(~np.isfinite(value)):
+        for place in np.flatnonzero(np.isnan(value)):
+            axes.annotate("no error seen: unknown", (place, low[place]), ha="center", color=MUTED, size=7.5)
+        for place in np.flatnonzero(np.isinf(value)):
             axes.annotate("∞", (x[place], edge), xytext=(6, 0), textcoords="offset points", va="center", color=INK)
         _mark_versions(axes, rows["version"].tolist())
         axes.set_xticks(x, [f"{at:%Y-%m-%d}" for at in rows["at"]], rotation=30 if len(rows) > 8 else 0)

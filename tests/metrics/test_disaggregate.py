@@ -23,8 +23,19 @@ def test_worked_example():
 def test_equal_groups():
     found = differentials([0.01, 0.01], [0.02, 0.02])
     assert (found.inequity_rate, found.garbe, found.fdr, found.fmr_max_geomean) == pytest.approx((1, 0, 1, 1))
-    none = differentials([0, 0], [0, 0])
-    assert (none.inequity_rate, none.garbe, none.fdr) == (1, 0, 1)
+
+
+def test_no_error_anywhere_is_unknown_and_not_equal():
+    none = differentials([0, 0], [0.1, 0.1])
+    assert np.isnan([none.fmr_max_min, none.fmr_max_geomean, none.inequity_rate, none.garbe]).all()
+    assert none.fnmr_max_min == pytest.approx(1)
+    assert none.fdr == 1
+    assert none.to_dict()["fmr_max_min"] == "unknown"
+    zero, some = np.zeros((50, 2)), np.full((50, 2), 0.1)
+    ends = differential_intervals(zero, some)
+    assert ends["fmr_max_min"] == ends["inequity_rate"] == (1, np.inf)  # anything may be true
+    assert ends["garbe"] == (0, 1)
+    assert ends["fnmr_max_min"] == (1, 1)
 
 
 def test_a_group_without_errors_makes_ratios_infinite():
