@@ -2,6 +2,9 @@
 
 from crimeface_lib.crime._models import MODEL_NAMES, MODEL_VERSION
 from crimeface_lib.crime.autocorrelation import KINDS, LocalMoran, local_moran
+from crimeface_lib.crime.calendars import CalendarEffects, calendar_effects
+from crimeface_lib.crime.changepoints import ChangePoints, change_points
+from crimeface_lib.crime.decompose import Decomposition, decompose
 from crimeface_lib.crime.disclosure import Suppressed, suppress
 from crimeface_lib.crime.events import (
     OGL_ATTRIBUTION,
@@ -22,7 +25,14 @@ from crimeface_lib.crime.places import PlaceEvaluation, PlaceRisk, evaluate_plac
 from crimeface_lib.crime.points import read_points
 from crimeface_lib.crime.series_pool import FORECAST_MODELS
 from crimeface_lib.crime.summary import Summary, cross_table, summarise
-from crimeface_lib.crime.timeseries import MonthlySeries, SeasonalProfile, monthly_series, seasonal_profile
+from crimeface_lib.crime.timeseries import (
+    DailySeries,
+    MonthlySeries,
+    SeasonalProfile,
+    daily_series,
+    monthly_series,
+    seasonal_profile,
+)
 
 __all__ = [
     "FORECAST_MODELS",
@@ -32,6 +42,10 @@ __all__ = [
     "OGL_ATTRIBUTION",
     "POLICE_DISCOVERED",
     "SYNTHETIC_ATTRIBUTION",
+    "CalendarEffects",
+    "ChangePoints",
+    "DailySeries",
+    "Decomposition",
     "Density",
     "Events",
     "Exposure",
@@ -48,9 +62,13 @@ __all__ = [
     "SeasonalProfile",
     "Summary",
     "Suppressed",
+    "calendar_effects",
     "cell_groups",
+    "change_points",
     "check_source",
     "cross_table",
+    "daily_series",
+    "decompose",
     "evaluate_places",
     "exposure",
     "false_discovery",

@@ -1,4 +1,4 @@
-"""Counts by month: a month that was not published is a gap, never a zero."""
+"""Counts by month and by day: a month that was not published is a gap, never a zero."""
 
 from __future__ import annotations
 
@@ -69,6 +69,33 @@ def monthly_series(events: Events, *, by: str | None = None) -> MonthlySeries:
         frame[~published.all().to_numpy()] = np.nan
     gaps = tuple(str(m) for m in frame.index[frame.isna().any(axis=1).to_numpy()])
     return MonthlySeries(frame, by or "all", gaps, events.attribution)
+
+
+@dataclass(frozen=True, slots=True)
+class DailySeries(MonthlySeries):
+    """Events per day: ``frame`` has one row a day; ``gaps`` are the months whose days are all missing."""
+
+
+def daily_series(events: Events, *, by: str | None = None) -> DailySeries:
+    """Count events per day, in total, by "type" or by "force"; every day of a month not published is a gap.
+
+    The first and the last month count as published whole: cut them by ``events.select`` where they are not.
+
+    Raises
+    ------
+    InputError : events that tell the month only, or an unknown key.
+    """
+    import pandas as pd
+
+    if events.resolution != "time":
+        raise InputError("events: got the month only (as data.police.uk publishes), expected times; use monthly_series")
+    months = monthly_series(events, by=by)
+    key = pd.Series("all", index=events.frame.index) if by is None else events.frame[by].astype(object)
+    counts = pd.crosstab(events.frame["time"].dt.to_period("D"), key)
+    days = pd.period_range(events.months[0].start_time, events.months[-1].end_time, freq="D", name="day")
+    frame = counts.reindex(index=days, columns=months.frame.columns, fill_value=0).astype(np.float64)
+    published = months.frame.notna().to_numpy()[(days.asfreq("M").asi8 - events.months.asi8[0]).astype(int)]
+    return DailySeries(frame.where(published), months.by, months.gaps, months.attribution)
 
 
 @dataclass(frozen=True, slots=True)
