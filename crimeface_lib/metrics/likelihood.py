@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
@@ -13,9 +13,9 @@ from crimeface_lib.core.errors import InputError
 from crimeface_lib.core.random import Seed
 from crimeface_lib.core.results import Result
 from crimeface_lib.core.types import FloatArray
-from crimeface_lib.metrics.bootstrap import Interval, bootstrap_interval
+from crimeface_lib.metrics.bootstrap import Interval
 from crimeface_lib.metrics.calibration import Weights, cllr, cllr_min, pav_log_lr
-from crimeface_lib.metrics.verification import pair_subjects
+from crimeface_lib.metrics.verification import ScoreCounts, count_scores
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -84,34 +84,65 @@ def evidence_quality(
     """
     same, other = (np.asarray(lr, dtype=float) for lr in (lr_mated, lr_nonmated))
     cllr(same, other)  # says what is wrong with them
-    names = pair_subjects(subjects, len(same), len(other))
+    values, codes = np.unique(np.concatenate([same, other]), return_inverse=True)  # ranks, as 0 and ∞ have no log
+    ranks = codes.astype(float)
+    counts = count_scores(ranks[: len(same)], ranks[len(same) :], subjects=subjects, replicas=replicas, rng=rng)
+    return evidence_of_counts(counts, values[counts.scores.astype(int)], level=level)
 
-    def split(weights: FloatArray) -> Weights:
-        return weights[: len(same)], weights[len(same) :]
 
-    def interval(statistic: Any) -> Interval:
-        return bootstrap_interval(statistic, names, replicas=replicas, level=level, rng=rng)
+def evidence_of_counts(counts: ScoreCounts, ratios: npt.ArrayLike, *, level: float = 0.95) -> EvidenceQuality:
+    """Return the same of comparisons counted by score, of which there may be any number.
 
+    Parameters
+    ----------
+    ratios : (B,) likelihood ratio at each of ``counts.scores``.
+
+    Raises
+    ------
+    InputError : another number of ratios, or one that is negative or NaN.
+    """
+    lr = np.asarray(ratios, dtype=float)
+    if lr.shape != counts.scores.shape:
+        raise InputError(f"ratios: got {lr.shape}, expected {counts.scores.shape}, one for each score counted")
+
+    def costs(mated: FloatArray, nonmated: FloatArray) -> tuple[float, float]:
+        weights = mated, nonmated
+        return cllr(lr, lr, weights=weights), cllr_min(lr, lr, weights=weights)
+
+    found = np.array(costs(counts.mated, counts.nonmated))
+    draws = np.array([costs(*pair) for pair in zip(counts.mated_replicas, counts.nonmated_replicas, strict=True)])
+    ends = [(1 - level) / 2, (1 + level) / 2]
+
+    def interval(value: float, values: FloatArray) -> Interval:
+        low, high = np.quantile(values, ends) if len(values) else (np.nan, np.nan)
+        return Interval(float(value), float(low), float(high), level, counts.subjects, len(values))
+
+    draws = draws.reshape(-1, 2)
+    weights = counts.mated, counts.nonmated
     with np.errstate(divide="ignore"):
-        known = np.concatenate([np.log10(same), np.log10(other)])
-    ends = known[np.isfinite(known)]
-    at = np.linspace(min(ends.min(initial=0), -1), max(ends.max(initial=0), 1), 201)
+        logs = np.log10(lr[np.isfinite(lr) & (lr > 0)])
+    at = np.linspace(min(logs.min(initial=0), -1), max(logs.max(initial=0), 1), 401)
     return EvidenceQuality(
-        cllr=interval(lambda w: cllr(same, other, weights=split(w))),
-        cllr_min=interval(lambda w: cllr_min(same, other, weights=split(w))),
-        cllr_cal=interval(lambda w: cllr(same, other, weights=split(w)) - cllr_min(same, other, weights=split(w))),
-        devpav=devpav(same, other),
-        misleading=(float((same < 1).mean()), float((other > 1).mean())),
-        tippett=tippett(same, other, at=at),
-        cross_entropy=empirical_cross_entropy(same, other),
-        mated=len(same),
-        nonmated=len(other),
-        subjects=len(np.unique(names)),
+        cllr=interval(found[0], draws[:, 0]),
+        cllr_min=interval(found[1], draws[:, 1]),
+        cllr_cal=interval(found[0] - found[1], draws[:, 0] - draws[:, 1]),
+        devpav=devpav(lr, lr, weights=weights),
+        misleading=(
+            float(counts.mated[lr < 1].sum() / counts.mated.sum()),
+            float(counts.nonmated[lr > 1].sum() / counts.nonmated.sum()),
+        ),
+        tippett=tippett(lr, lr, at=at, weights=weights),
+        cross_entropy=empirical_cross_entropy(lr, lr, weights=weights),
+        mated=counts.pairs[0],
+        nonmated=counts.pairs[1],
+        subjects=counts.subjects,
         level=level,
     )
 
 
-def tippett(lr_mated: npt.ArrayLike, lr_nonmated: npt.ArrayLike, *, at: npt.ArrayLike) -> pd.DataFrame:
+def tippett(
+    lr_mated: npt.ArrayLike, lr_nonmated: npt.ArrayLike, *, at: npt.ArrayLike, weights: Weights | None = None
+) -> pd.DataFrame:
     """Return the shares of mated and non-mated ratios that are at least 10 to the power of each of ``at``.
 
     >>> tippett([10.0, 0.1], [0.1, 0.01], at=[-1, 0]).values.tolist()
@@ -121,15 +152,19 @@ def tippett(lr_mated: npt.ArrayLike, lr_nonmated: npt.ArrayLike, *, at: npt.Arra
 
     steps = check_vector(at, name="at", minimum=1)
     shares = []
-    for lr in (lr_mated, lr_nonmated):
-        with np.errstate(divide="ignore"):
-            logs = np.sort(np.log10(np.asarray(lr, dtype=float)))
-        shares.append(1 - np.searchsorted(logs, steps, side="left") / len(logs))
+    for logs, weight in _logs(lr_mated, lr_nonmated, weights):
+        order = np.argsort(logs)
+        below = np.append(0.0, weight[order].cumsum()) / weight.sum()
+        shares.append(1 - below[np.searchsorted(logs[order], steps * np.log(10), side="left")])
     return pd.DataFrame({"log10_lr": steps, "mated": shares[0], "nonmated": shares[1]})
 
 
 def empirical_cross_entropy(
-    lr_mated: npt.ArrayLike, lr_nonmated: npt.ArrayLike, *, log10_odds: npt.ArrayLike | None = None
+    lr_mated: npt.ArrayLike,
+    lr_nonmated: npt.ArrayLike,
+    *,
+    log10_odds: npt.ArrayLike | None = None,
+    weights: Weights | None = None,
 ) -> pd.DataFrame:
     """Return the information still missing, in bits, when these ratios update each prior; at even odds it is Cllr.
 
@@ -149,19 +184,19 @@ def empirical_cross_entropy(
     import pandas as pd
 
     odds = np.linspace(-3, 3, 121) if log10_odds is None else check_vector(log10_odds, name="log10_odds", minimum=1)
-    same, other = (np.asarray(lr, dtype=float) for lr in (lr_mated, lr_nonmated))
-    with np.errstate(divide="ignore"):
-        logs = np.log(same), np.log(other)
-    scores, log_lr = pav_log_lr(*logs)
-    best = log_lr[np.searchsorted(scores, logs[0])], log_lr[np.searchsorted(scores, logs[1])]
-    prior = odds * np.log(10)
+    (same, w_same), (other, w_other) = _logs(lr_mated, lr_nonmated, weights)
+    scores, log_lr = pav_log_lr(same, other, weights=(w_same, w_other))
+    best = [log_lr[np.searchsorted(scores, side)] for side in (same, other)]
+    prior, none = odds * np.log(10), np.zeros(1)
     return pd.DataFrame({
-        "log10_odds": odds, "lr": _entropy(*logs, prior), "pav": _entropy(*best, prior),
-        "neutral": _entropy(np.zeros(1), np.zeros(1), prior),
+        "log10_odds": odds,
+        "lr": _entropy(same, other, w_same, w_other, prior),
+        "pav": _entropy(best[0], best[1], w_same, w_other, prior),
+        "neutral": _entropy(none, none, none + 1, none + 1, prior),
     })  # fmt: skip
 
 
-def devpav(lr_mated: npt.ArrayLike, lr_nonmated: npt.ArrayLike) -> float:
+def devpav(lr_mated: npt.ArrayLike, lr_nonmated: npt.ArrayLike, *, weights: Weights | None = None) -> float:
     """Return the mean distance, over log10 LR, between these ratios and what PAV makes of them; 0 is calibrated.
 
     Only where PAV gives a finite ratio; NaN where the two kinds don't overlap, infinite where a ratio of 0 or ∞ is
@@ -169,9 +204,8 @@ def devpav(lr_mated: npt.ArrayLike, lr_nonmated: npt.ArrayLike) -> float:
 
     References : Vergeer et al. 2021, measuring calibration of likelihood-ratio systems.
     """
-    with np.errstate(divide="ignore"):
-        same, other = (np.log(np.asarray(lr, dtype=float)) for lr in (lr_mated, lr_nonmated))
-    scores, log_lr = pav_log_lr(same, other)
+    (same, w_same), (other, w_other) = _logs(lr_mated, lr_nonmated, weights)
+    scores, log_lr = pav_log_lr(same, other, weights=(w_same, w_other))
     inside = np.isfinite(log_lr)
     if not inside.any():
         return float("nan")
@@ -243,9 +277,24 @@ def _useful_up_to(
     return float(max(steps[first], worth[first]))
 
 
-def _entropy(log_mated: FloatArray, log_nonmated: FloatArray, prior: FloatArray) -> FloatArray:
+def _logs(
+    lr_mated: npt.ArrayLike, lr_nonmated: npt.ArrayLike, weights: Weights | None
+) -> list[tuple[FloatArray, FloatArray]]:
+    """Return natural log and weight of each ratio that has any, mated and non-mated."""
+    found = []
+    for side, lr in enumerate((lr_mated, lr_nonmated)):
+        values = np.asarray(lr, dtype=float)
+        weight = np.ones(len(values)) if weights is None else np.asarray(weights[side], dtype=float)
+        with np.errstate(divide="ignore"):
+            found.append((np.log(values[weight > 0]), weight[weight > 0]))
+    return found
+
+
+def _entropy(
+    log_mated: FloatArray, log_nonmated: FloatArray, w_mated: FloatArray, w_nonmated: FloatArray, prior: FloatArray
+) -> FloatArray:
     """Return bits for each prior (natural log odds), without overflow."""
     share = 1 / (1 + np.exp(-prior))
-    same = np.array([np.logaddexp(0, -(log_mated + m)).mean() for m in prior])
-    other = np.array([np.logaddexp(0, log_nonmated + m).mean() for m in prior])
+    same = np.array([np.average(np.logaddexp(0, -(log_mated + m)), weights=w_mated) for m in prior])
+    other = np.array([np.average(np.logaddexp(0, log_nonmated + m), weights=w_nonmated) for m in prior])
     return (share * same + (1 - share) * other) / np.log(2)
