@@ -22,15 +22,16 @@ from crimeface_lib.core.errors import RefusedError
 ROOT = Path(__file__).resolve().parents[1]
 LIBRARY = ROOT / "crimeface_lib"
 
-#: The functions that search a watchlist or predict places. They take arrays and tables and know no gate; what a user
-#: reaches them through (CLI, notebooks, apps, HTTP) is the public path, and asks for a permit: see CALLERS.
+#: The functions that search a watchlist, predict places or profile a series. They take arrays and tables and know no
+#: gate; what a user reaches them through (CLI, notebooks, apps, HTTP) is the public path, and asks for a permit.
 GATED = {
     "crimeface_lib.recognition.Watchlist.search",
     "crimeface_lib.crime.predict_places",
     "crimeface_lib.crime.evaluate_places",
+    "crimeface_lib.crime.geographic_profile",
 }
 #: What a gated function returns. A new function with such a result has to be listed above.
-GATED_RESULTS = ("CandidateList", "PlaceRisk", "PlaceEvaluation")
+GATED_RESULTS = ("CandidateList", "PlaceRisk", "PlaceEvaluation", "GeographicProfile")
 #: The gated way itself, and counts over time: no place, no person.
 NEITHER = {
     "crimeface_lib.workflow.Run.search", "crimeface_lib.workflow.Run.permit_search", "crimeface_lib.crime.forecast",

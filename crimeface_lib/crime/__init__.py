@@ -1,6 +1,7 @@
 """Crime by place and time: ingest, grids, summaries, hotspots, series, place forecasts. Places, never persons."""
 
 from crimeface_lib.crime._models import MODEL_NAMES, MODEL_VERSION
+from crimeface_lib.crime.aoristic import Aoristic, aoristic, aoristic_weights
 from crimeface_lib.crime.autocorrelation import KINDS, LocalMoran, local_moran
 from crimeface_lib.crime.calendars import CalendarEffects, calendar_effects
 from crimeface_lib.crime.changepoints import ChangePoints, change_points
@@ -23,6 +24,10 @@ from crimeface_lib.crime.ingest import check_source, read_events
 from crimeface_lib.crime.nearrepeat import KnoxTest, knox_test
 from crimeface_lib.crime.places import PlaceEvaluation, PlaceRisk, evaluate_places, predict_places
 from crimeface_lib.crime.points import read_points
+from crimeface_lib.crime.profile_trials import ProfileTrials, simulate_profiles
+from crimeface_lib.crime.profiling import PROFILE_VERSION, GeographicProfile, geographic_profile
+from crimeface_lib.crime.sensitivity import Sensitivity, hotspot_sensitivity
+from crimeface_lib.crime.self_exciting import SelfExcitingFit, fit_self_exciting
 from crimeface_lib.crime.series_pool import FORECAST_MODELS
 from crimeface_lib.crime.summary import Summary, cross_table, summarise
 from crimeface_lib.crime.timeseries import (
@@ -41,7 +46,9 @@ __all__ = [
     "MODEL_VERSION",
     "OGL_ATTRIBUTION",
     "POLICE_DISCOVERED",
+    "PROFILE_VERSION",
     "SYNTHETIC_ATTRIBUTION",
+    "Aoristic",
     "CalendarEffects",
     "ChangePoints",
     "DailySeries",
@@ -51,6 +58,7 @@ __all__ = [
     "Exposure",
     "FeedbackSimulation",
     "Forecast",
+    "GeographicProfile",
     "Grid",
     "Hotspots",
     "KnoxTest",
@@ -58,10 +66,15 @@ __all__ = [
     "MonthlySeries",
     "PlaceEvaluation",
     "PlaceRisk",
+    "ProfileTrials",
     "QualityReport",
     "SeasonalProfile",
+    "SelfExcitingFit",
+    "Sensitivity",
     "Summary",
     "Suppressed",
+    "aoristic",
+    "aoristic_weights",
     "calendar_effects",
     "cell_groups",
     "change_points",
@@ -72,8 +85,11 @@ __all__ = [
     "evaluate_places",
     "exposure",
     "false_discovery",
+    "fit_self_exciting",
     "forecast",
+    "geographic_profile",
     "getis_ord",
+    "hotspot_sensitivity",
     "kde",
     "knox_test",
     "local_moran",
@@ -85,6 +101,7 @@ __all__ = [
     "refuse_person_columns",
     "seasonal_profile",
     "simulate_feedback",
+    "simulate_profiles",
     "summarise",
     "suppress",
     "top_cells",

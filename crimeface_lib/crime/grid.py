@@ -148,7 +148,6 @@ def make_grid(area: Any, *, cell: float = 250.0, crs: str | None = None, max_cel
     [0, 1, -1]
     """
     import geopandas as gpd
-    import shapely
     from pyproj import CRS
 
     if not (np.isfinite(cell) and cell > 0):
@@ -179,12 +178,41 @@ def make_grid(area: Any, *, cell: float = 250.0, crs: str | None = None, max_cel
     origin = (column0 * cell, row0 * cell)
     inside = _occupied(points, origin, cell, shape) if pad else _covered(area, origin, cell, shape)
     row, column = np.nonzero(inside)
+    return _lay(origin, shape, row, column, cell, crs, basis)
+
+
+def regrid(grid: Grid, *, cell: float, shift: tuple[float, float] = (0.0, 0.0)) -> Grid:
+    """Lay other squares over the same area: those whose centre lies in a cell of ``grid``.
+
+    Parameters
+    ----------
+    cell : side, metres; shift : of the origin to the south-west, in shares of a cell.
+
+    Raises
+    ------
+    InputError : no cell has its centre inside; it is too large.
+    """
+    west, south = grid.origin[0] - shift[0] * cell, grid.origin[1] - shift[1] * cell
+    shape = tuple(int(np.ceil(n * grid.cell / cell + part - 1e-9))
+                  for n, part in zip(grid.shape, shift[::-1], strict=True))  # fmt: skip
+    row, column = np.indices(shape).reshape(2, -1)
+    inside = grid.index_of(np.column_stack([west + (column + 0.5) * cell, south + (row + 0.5) * cell])) >= 0
+    return _lay((west, south), (shape[0], shape[1]), row[inside], column[inside], cell, grid.crs, grid.basis)
+
+
+def _lay(
+    origin: tuple[float, float], shape: tuple[int, int], row: IntArray, column: IntArray, cell: float, crs: str,
+    basis: str,
+) -> Grid:  # fmt: skip
+    import geopandas as gpd
+    import shapely
+
     if len(row) == 0:
         raise InputError(f"cell: no cell of {cell:g} m has its centre inside the area; use a smaller cell")
     west, south = origin[0] + column * cell, origin[1] + row * cell
     squares = shapely.box(west, south, west + cell, south + cell)
     cells = gpd.GeoDataFrame({"row": row, "column": column}, geometry=squares, crs=crs)
-    return Grid(float(cell), origin, inside.shape, row, column, crs, basis, cells)
+    return Grid(float(cell), origin, shape, row, column, crs, basis, cells)
 
 
 def _occupied(points: FloatArray, origin: tuple[float, float], cell: float, shape: tuple[int, int]) -> BoolArray:
