@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from functools import lru_cache
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
@@ -17,6 +18,7 @@ from crimeface_lib.core.results import Result
 from crimeface_lib.core.types import Float32Array, FloatArray, ImageArray
 from crimeface_lib.faces import Detector, align_face, assess_quality, choose_face, detect_faces, load_image
 from crimeface_lib.faces.weights import RESNET
+from crimeface_lib.recognition.embedder_card import is_card
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -136,14 +138,20 @@ class Embeddings(Result):
         return table
 
 
-def load_embedder(name: str = "dlib", *, device: str | None = None) -> Embedder:
+def load_embedder(name: str | Path = "dlib", *, device: str | None = None) -> Embedder:
     """Return the embedder behind the entry point ``crimeface.embedders``: ``name``.
+
+    Parameters
+    ----------
+    name : of an entry point, or the path of the card (``.yaml``) of an ONNX net: see ``recognition.OnnxEmbedder``.
 
     Raises
     ------
     MissingBackendError : not installed, or no such device. MissingArtifactError : its weights are not here.
     """
-    return load_backend("embedders", name)(device=device)
+    if is_card(name):
+        return load_backend("embedders", "onnx")(name, device=device)
+    return load_backend("embedders", str(name))(device=device)
 
 
 def embed_images(

@@ -42,7 +42,7 @@ def test_every_model_of_the_library_has_a_card():
     for name in MODEL_NAMES:
         assert registry.require(f"place_models:{name}")
     for kind in ("detectors", "landmarkers", "embedders", "morphable_models"):
-        for name in installed(kind):
+        for name in {*installed(kind)} - {"onnx"}:  # it runs the nets of users, who bring their cards
             card = registry.require(f"{kind}:{name}")
             assert card.fairness
             assert all(sheet in registry.datasheets for sheet in card.datasheets)
