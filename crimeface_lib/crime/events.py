@@ -5,16 +5,17 @@ Events are keyed by place and time only. A table with a column about persons is 
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from crimeface_lib.core.errors import InputError, RefusedError, SchemaError
+from crimeface_lib.core.errors import InputError, SchemaError
 from crimeface_lib.core.results import Result, to_plain
 from crimeface_lib.core.types import FloatArray
+from crimeface_lib.crime.persons import refuse_person_columns
+from crimeface_lib.crime.quality import QualityReport
 
 if TYPE_CHECKING:
     import geopandas as gpd
@@ -39,94 +40,6 @@ COLUMNS = (
     "crime_id", "month", "time", "type", "force", "longitude", "latitude", "location",
     "lsoa_code", "lsoa_name", "outcome", "conflict", "geometry",
 )  # fmt: skip
-
-_PERSON = re.compile(
-    r"^(name|(full|first|last|middle|given|family|maiden)names?|forenames?|surname|alias|dob|age|agerange|sex|gender|race|"
-    r"nhs(no|number)?|nino|passport\w*|pnc(id)?|ssn|phone\w*|mobile|email|homeaddress)$"
-    r"|dateofbirth|birthdate|ethnicity|nationality|religion|nationalinsurance|socialsecurity"
-    r"|(suspect|offender|victim|arrestee|detainee|complainant|witness|defendant|person|nominal)(s|id|ids|name|names|number|ref|key|dob|age|sex|address)?$"
-)
-
-
-def refuse_person_columns(columns: Iterable[object], *, where: str = "the table") -> None:
-    """Refuse a table that has a column about persons: events are keyed by place and time.
-
-    Raises
-    ------
-    RefusedError : a name, a date of birth, an ethnicity, a suspect, victim or person key among ``columns``.
-
-    >>> refuse_person_columns(["Crime ID", "LSOA name", "Month"])
-    >>> refuse_person_columns(["Month", "Date of birth"])
-    Traceback (most recent call last):
-    ...
-    crimeface_lib.core.errors.RefusedError: the table: got columns about persons (Date of birth); ...
-    """
-    found = [str(c) for c in columns if _PERSON.search(re.sub(r"[^a-z0-9]", "", str(c).lower()))]
-    if found:
-        raise RefusedError(
-            f"{where}: got columns about persons ({', '.join(found)}); crime analysis takes events keyed by place and "
-            "time only (policy P7: places, never persons); drop these columns at the source"
-        )
-
-
-@dataclass(frozen=True, slots=True)
-class QualityReport(Result):
-    """What was read, dropped, kept with a flag, and left off the map, each by a named policy with its count."""
-
-    rows_read: int
-    rows: int
-    files: int
-    files_skipped: dict[str, int]
-    empty_files: int
-    duplicates_dropped: int
-    repeated_ids: int
-    conflicting_ids: int
-    missing_id: int
-    missing_id_not_asb: int
-    missing_location: int
-    missing_lsoa: int
-    outside: int
-    shared_point: int
-    points_many_lsoa: int
-    gaps: tuple[str, ...]
-
-    def to_frame(self) -> pd.DataFrame:
-        """One row per check: count, share of the rows kept, and the policy followed."""
-        import pandas as pd
-
-        per_row = [
-            ("exact duplicate rows with one crime id", self.duplicates_dropped, "dropped, one kept"),
-            ("rows that still share a crime id", self.repeated_ids, "kept, flagged as a conflict"),
-            ("no crime id", self.missing_id, "kept; anti-social behaviour never has one"),
-            ("no crime id, other types", self.missing_id_not_asb, "kept"),
-            ("no location", self.missing_location, "kept in tables, off the map"),
-            ("location far outside", self.outside, "clipped: kept in tables, off the map"),
-            ("no LSOA", self.missing_lsoa, "kept"),
-            ("shares its point with another event of the month", self.shared_point, "kept: points are snap points"),
-        ]
-        rows = [(name, count, count / self.rows if self.rows else np.nan, policy) for name, count, policy in per_row]
-        skipped = ", ".join(f"{n} {kind}" for kind, n in sorted(self.files_skipped.items())) or "none"
-        rows = [
-            ("rows read", self.rows_read, np.nan, f"from {self.files} files; skipped: {skipped}"),
-            ("rows kept", self.rows, np.nan, ""),
-            *rows,
-            ("crime ids with different types", self.conflicting_ids, np.nan, "all kept and flagged"),
-            ("points with more than one LSOA", self.points_many_lsoa, np.nan, "kept: boundaries and points change"),
-            (
-                "months missing",
-                len(self.gaps),
-                np.nan,
-                "; ".join(self.gaps[:12]) + ("; …" if len(self.gaps) > 12 else ""),
-            ),
-            ("files with a header only", self.empty_files, np.nan, "a gap, not a month without crime"),
-        ]
-        return pd.DataFrame(rows, columns=["check", "count", "share", "policy"])
-
-    def _repr_html_(self) -> str:
-        table = self.to_frame()
-        table["count"] = table["count"].map("{:,}".format)
-        table["share"] = table["share"].map(lambda share: "–" if np.isnan(share) else f"{share:.2%}")
-        return table.to_html(index=False, border=0, classes="cf-table")
 
 
 @dataclass(frozen=True, slots=True)
@@ -270,25 +183,3 @@ class Events(Result):
             f"<p><b>{len(self):,} events</b>, {span}, {len(self.completeness)} force(s), "
             f"{len(self.quality.gaps)} months missing.</p>{table}<p><small>{self.attribution}</small></p>"
         )
-
-
-def completeness_matrix(force: pd.Series, month: np.ndarray) -> pd.DataFrame:
-    """Rows per force and month, over every month from the first to the last; NaN where a force has none."""
-    import pandas as pd
-
-    if len(month) == 0:
-        return pd.DataFrame(index=pd.Index([], name="force"), columns=pd.PeriodIndex([], freq="M", name="month"))
-    number = month.astype("datetime64[M]").astype(np.int64)
-    codes, names = pd.factorize(np.asarray(force, dtype=object), sort=True)
-    first, last = int(number.min()), int(number.max())
-    counts = np.zeros((len(names), last - first + 1))
-    np.add.at(counts, (codes, number - first), 1)
-    counts[counts == 0] = np.nan
-    columns = pd.period_range(pd.Period(ordinal=first, freq="M"), periods=last - first + 1, name="month")
-    return pd.DataFrame(counts, index=pd.Index(names, name="force"), columns=columns)
-
-
-def find_gaps(completeness: pd.DataFrame) -> tuple[str, ...]:
-    """Return "force month" for each month missing from ``completeness``."""
-    rows, columns = np.nonzero(np.isnan(completeness.to_numpy(dtype=float)))
-    return tuple(f"{completeness.index[r]} {completeness.columns[c]}" for r, c in zip(rows, columns, strict=True))

@@ -1,29 +1,28 @@
-"""Reading events: data.police.uk archives, and any table of points with time and coordinates."""
+"""Reading the archives of data.police.uk: street-level crimes, stops and searches."""
 
 from __future__ import annotations
 
 import re
+from collections import Counter
+from collections.abc import Sequence
 from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from crimeface_lib.core.errors import InputError, SchemaError
-from crimeface_lib.core.types import BoolArray, FloatArray, IntArray
-from crimeface_lib.crime._sources import CsvFile, find_street_files
-from crimeface_lib.crime._street import check_header, parse_street
+from crimeface_lib.core.types import FloatArray
+from crimeface_lib.crime import _assemble
+from crimeface_lib.crime._layouts import Parsed, parse, read_header
+from crimeface_lib.crime._sources import CsvFile, find_files, to_utf8
 from crimeface_lib.crime.events import (
-    ASB,
-    COLUMNS,
     OGL_ATTRIBUTION,
     POLICE_UK_CAVEATS,
     SYNTHETIC_ATTRIBUTION,
     Events,
-    QualityReport,
-    completeness_matrix,
-    find_gaps,
 )
+from crimeface_lib.crime.quality import QualityReport, check_policies, completeness_matrix, find_gaps
 
 if TYPE_CHECKING:
     import geopandas as gpd
@@ -31,16 +30,17 @@ if TYPE_CHECKING:
     import pyarrow as pa
     from shapely.geometry.base import BaseGeometry
 
-LAYOUTS = ("police.uk",)
+#: Layouts that ``read_events`` reads, and the kind of file each is made of.
+LAYOUTS = {"police.uk": "street", "police.uk/stop-and-search": "stop-and-search"}
+STOP_CAVEATS = (
+    POLICE_UK_CAVEATS[0],
+    "Stops follow patrols, not crime: they are left out of forecasts unless asked for.",
+    "Who was stopped is dropped before it is read: columns about persons never enter.",
+    "Some forces give the day of a stop, not its hour.",
+    POLICE_UK_CAVEATS[2],
+)
 #: Force of the synthetic sample (``synthetic.crimes``): its events are never attributed to the police.
 SYNTHETIC_FORCE = "Demo Constabulary"
-_RENAME = {
-    "Crime ID": "crime_id", "Reported by": "force", "Longitude": "longitude", "Latitude": "latitude",
-    "Location": "location", "LSOA code": "lsoa_code", "LSOA name": "lsoa_name", "Crime type": "type",
-    "Last outcome category": "outcome",
-}  # fmt: skip
-_FAR = 3.0  # times the radius that holds 99 % of a force's events
-_FAR_LEAST = 10_000.0  # metres
 
 
 def read_events(
@@ -51,231 +51,194 @@ def read_events(
     crs: str = "EPSG:27700",
     area: BaseGeometry | None = None,
     at: datetime | None = None,
+    duplicates: str = "drop",
+    missing_place: str = "keep",
+    missing_id: str = "keep",
+    outside: str = "clip",
     max_bytes: int = 8 << 30,
 ) -> Events:
-    """Read street-level crimes from a folder tree, a zip or one CSV of data.police.uk.
+    """Read events from a folder tree, a zip or one CSV of data.police.uk.
 
-    Files of outcomes and of stop and search are skipped and counted. Duplicates, missing ids and missing or far
-    locations follow the policies that ``Events.quality`` names.
+    Files of other kinds are skipped and counted; ``join_outcomes`` adds those of outcomes. Of overlapping archives
+    the last in name order gives a force's month. For more than memory holds, see ``partition_events``.
 
     Parameters
     ----------
-    layout : "police.uk", the only one so far; ``read_points`` reads other tables.
+    layout : "police.uk", the street-level crimes; or "police.uk/stop-and-search", whose columns about persons are
+        dropped unread.
     force : keep one force, by its name ("Merseyside Police") or its file slug ("merseyside").
     crs : projected plane, in metres; the British National Grid by default.
-    area : polygon in ``crs``; events outside are clipped off the map. By default events farther from their
+    area : polygon in ``crs``; events beyond it are outside. By default those farther from their
         force's centre than 3 times the radius holding 99 % of its events are.
     at : when given, months after it are refused.
+    duplicates : exact duplicates of a row with an id: "drop", "keep" or "refuse".
+    missing_place, missing_id : "keep" (off the map), "drop" or "refuse".
+    outside : "clip" (kept in tables, off the map), "keep", "drop" or "refuse".
     max_bytes : limit on the CSV bytes, inflated.
 
     Raises
     ------
-    InputError : no such source or force, an unknown layout, an unsafe zip, no rows at all.
-    SchemaError : a lacking column or an impossible value, with file, row and column.
-    RefusedError : a column about persons.
+    InputError : no such source or force, an unknown layout or policy, an unsafe zip, no rows at all.
+    SchemaError : a lacking column or an impossible value, with file, row and column; what a policy refuses.
+    RefusedError : a column or values about persons, or positions finer than snap points.
     """
     import pyarrow as pa
 
-    _check_layout(layout)
-    files, skipped = find_street_files(source, max_bytes=max_bytes)
-    files = _files_of(files, force)
-    tables = [parse_street(file.read(), name=file.name) for file in files]
-    table = pa.concat_tables(tables).unify_dictionaries()
-    if force is not None:
-        table = _rows_of(table, force)
-    if table.num_rows == 0:
-        raise InputError(f"{Path(source).name}: got no rows in {len(files)} street files, expected at least one event")
-    frame, counts = _clean(table)
-    month = frame["month"].to_numpy().astype("datetime64[M]")
-    if at is not None and (month > np.datetime64(at.strftime("%Y-%m"))).any():
-        name = Path(source).name
-        raise SchemaError(f"{name}: got the month {month.max()}, expected none after {at:%Y-%m}; check the clock")
-    completeness = completeness_matrix(frame["force"], month)
-    counts |= {"rows_read": table.num_rows, "files": len(files), "empty_files": sum(t.num_rows == 0 for t in tables)}
-    frame, placed = _place(frame, month, crs=crs, area=area)
-    synthetic = set(completeness.index) == {SYNTHETIC_FORCE}
-    return Events(
-        frame=frame,
-        quality=QualityReport(rows=len(frame), files_skipped=skipped, gaps=find_gaps(completeness), **counts, **placed),
-        completeness=completeness,
-        resolution="month",
-        attribution=SYNTHETIC_ATTRIBUTION if synthetic else OGL_ATTRIBUTION,
-        caveats=(*POLICE_UK_CAVEATS, SYNTHETIC_ATTRIBUTION) if synthetic else POLICE_UK_CAVEATS,
+    policies = check_policies(
+        duplicates=duplicates, missing_place=missing_place, missing_id=missing_id, outside=outside
     )
+    kind, name = kind_of(layout), Path(source).name
+    _assemble.check_plane(crs)
+    found = find_files(source, kind=kind, max_bytes=max_bytes)
+    files = files_of(found.files, force)
+    parsed = [parse(file, kind=kind) for file in files]
+    table = _rows_of(pa.concat_tables([p.table for p in parsed]).unify_dictionaries(), force)
+    if table.num_rows == 0:
+        raise InputError(f"{name}: got no rows in {len(files)} {kind} files, expected at least one event")
+    frame, zero = to_rows(table, name=name)
+    refuse_future(frame, at, name=name)
+    frame, completeness, counts = settle(frame, policies, name=name)
+    xy = _assemble.project(frame["longitude"].to_numpy(), frame["latitude"].to_numpy(), crs=crs)
+    inside = _assemble.near(xy, frame["force"], area)
+    frame, placed = place(frame, xy, inside, policies, crs=crs, name=name)
+    quality = QualityReport(
+        rows_read=table.num_rows, rows=len(frame), files=len(files), files_skipped=found.skipped,
+        files_repeated=found.repeated, gaps=find_gaps(completeness), policies=policies, zero_places=zero,
+        dropped=_assemble.dropped(counts | placed, policies), **notes(parsed), **counts, **placed,
+    )  # fmt: skip
+    return as_events(frame, quality, completeness, kind=kind)
 
 
 def check_source(source: str | Path, *, layout: str = "police.uk", max_bytes: int = 8 << 30) -> int:
-    """Check the header of each street file and the rows of the first, quickly; return how many files there are.
+    """Check the header of each file of the layout and the rows of the first, quickly; return how many there are.
 
     Raises
     ------
     What ``read_events`` raises, for the parts it looks at.
     """
-    _check_layout(layout)
-    files, _ = find_street_files(source, max_bytes=max_bytes)
+    kind = kind_of(layout)
+    files = find_files(source, kind=kind, max_bytes=max_bytes).files
     rows = False
     for number, file in enumerate(files):
-        data = file.read()
-        (check_header if number else parse_street)(data, name=file.name)
+        if number == 0:
+            rows = parse(file, kind=kind).table.num_rows > 0
+            continue
+        data, _ = to_utf8(file.read(), name=file.name)
+        read_header(data, name=file.name, kind=kind)
         rows = rows or b"\n" in data.strip()
     if not rows:
-        raise InputError(f"{Path(source).name}: got no rows in {len(files)} street files, expected at least one event")
+        raise InputError(f"{Path(source).name}: got no rows in {len(files)} {kind} files, expected at least one event")
     return len(files)
 
 
-def _check_layout(layout: str) -> None:
+def kind_of(layout: str) -> str:
+    """Return the kind of file a layout is made of."""
+    if layout == "police.uk/outcomes":
+        raise InputError(f"layout: got {layout!r}, which has no events of its own; join_outcomes adds them to events")
     if layout not in LAYOUTS:
         raise InputError(
             f"layout: got {layout!r}, expected one of {', '.join(LAYOUTS)}; read_points reads other tables"
         )
+    return LAYOUTS[layout]
 
 
-def _slug(force: str) -> str:
+def slug(force: str) -> str:
+    """Return a force's name as data.police.uk writes it in file names.
+
+    >>> slug("Devon & Cornwall Police")
+    'devon-and-cornwall'
+    """
     name = re.sub(r"\b(police|constabulary|service)\b", " ", force.lower().replace("&", "and"))
     return "-".join(re.findall(r"[a-z]+", name))
 
 
-def _file_slug(file: CsvFile) -> str:
-    found = re.search(r"\d{4}-\d{2}-(.+)-street\.csv$", file.name.lower())
-    return found[1] if found else ""
-
-
-def _files_of(files: list[CsvFile], force: str | None) -> list[CsvFile]:
+def files_of(files: list[CsvFile], force: str | None) -> list[CsvFile]:
     """Return the files named after ``force``, or all when the names don't tell."""
-    named = [f for f in files if force is not None and _file_slug(f) == _slug(force)]
+    named = [f for f in files if force is not None and f.force == slug(force)]
     return named or files
 
 
-def _rows_of(table: pa.Table, force: str) -> pa.Table:
+def _rows_of(table: pa.Table, force: str | None) -> pa.Table:
     import pyarrow as pa
     import pyarrow.compute as pc
 
-    names = table["Reported by"].combine_chunks().dictionary.to_pylist()
-    wanted = [n for n in names if n == force or _slug(n) == _slug(force)]
+    if force is None:
+        return table
+    names = table["force"].combine_chunks().dictionary.to_pylist()
+    wanted = [n for n in names if n == force or slug(n) == slug(force)]
     if not wanted:
         raise InputError(f"force: got {force!r}, expected one of: {', '.join(sorted(names)) or 'none (no rows)'}")
-    return table.filter(pc.is_in(table["Reported by"].cast(pa.string()), pa.array(wanted)))
+    return table.filter(pc.is_in(table["force"].cast(pa.string()), pa.array(wanted)))
 
 
-def _clean(table: pa.Table) -> tuple[pd.DataFrame, dict[str, int]]:
-    """Return the frame without exact duplicates, ids that remain shared flagged, and the counts."""
-    import pandas as pd
-
+def to_rows(table: pa.Table, *, name: str) -> tuple[pd.DataFrame, int]:
+    """Return the parsed rows as a frame, places at 0°, 0° or with half of their coordinates missing, and how many
+    were at 0°, 0°.
+    """
     frame = table.to_pandas()
-    frame["Crime ID"] = frame["Crime ID"].astype("str")
-    ids = frame["Crime ID"]
-    present = ids.notna().to_numpy()
-    shared = present & ids.duplicated(keep=False).to_numpy()
-    drop = np.zeros(len(frame), dtype=bool)
-    drop[shared] = frame[shared].duplicated().to_numpy()
-    frame, present, shared = frame[~drop], present[~drop], shared[~drop]
-    rest = frame.loc[shared, "Crime ID"]
-    still = rest.duplicated(keep=False).to_numpy()
-    conflict = np.zeros(len(frame), dtype=bool)
-    conflict[np.flatnonzero(shared)[still]] = True
-    kinds = frame.loc[conflict].groupby("Crime ID")["Crime type"].nunique()
-    month = _months(frame["Month"])
-    half = frame["Longitude"].isna() | frame["Latitude"].isna()
-    frame.loc[half, ["Longitude", "Latitude"]] = np.nan
-    counts = {
-        "duplicates_dropped": int(drop.sum()),
-        "repeated_ids": int(conflict.sum()),
-        "conflicting_ids": int((kinds > 1).sum()),
-        "missing_id": int((~present).sum()),
-        "missing_id_not_asb": int((~present & (frame["Crime type"] != ASB).to_numpy()).sum()),
-    }
-    frame = frame.drop(columns=["Month", "Falls within"]).rename(columns=_RENAME).reset_index(drop=True)
-    frame["month"] = month
-    frame["time"] = pd.Series(np.full(len(frame), np.datetime64("NaT", "s")))
-    frame["conflict"] = conflict
-    return frame, counts
+    frame["crime_id"] = frame["crime_id"].astype("str")
+    frame["month"] = _months(frame["month"])
+    frame["time"] = frame["time"].astype("datetime64[s]")
+    zero = (frame["longitude"] == 0) & (frame["latitude"] == 0)
+    half = frame["longitude"].isna() | frame["latitude"].isna()
+    frame.loc[zero | half, ["longitude", "latitude"]] = np.nan
+    _assemble.check_degrees(frame["longitude"].to_numpy(), frame["latitude"].to_numpy(), crs="EPSG:27700", name=name)
+    return frame, int(zero.sum())
 
 
-def _place(
-    frame: pd.DataFrame, month: np.ndarray, *, crs: str, area: BaseGeometry | None
-) -> tuple[gpd.GeoDataFrame, dict[str, int]]:
-    """Return the frame with its points, those missing or far outside left off the map, and the counts."""
-    xy, points = _project(frame["longitude"].to_numpy(), frame["latitude"].to_numpy(), crs=crs)
-    missing = np.isnan(xy[:, 0])
-    outside = ~missing & ~_inside(xy, frame["force"], area)
-    counts = {
-        "missing_location": int(missing.sum()),
-        "missing_lsoa": int(frame["lsoa_code"].isna().sum()),
-        "outside": int(outside.sum()),
-        "shared_point": _shared(points, month),
-        "points_many_lsoa": _many_lsoa(points, frame["lsoa_code"]),
+def refuse_future(frame: pd.DataFrame, at: datetime | None, *, name: str) -> None:
+    """Refuse months after ``at``."""
+    months = frame["month"].to_numpy().astype("datetime64[M]")
+    if at is not None and (months > np.datetime64(at.strftime("%Y-%m"))).any():
+        raise SchemaError(f"{name}: got the month {months.max()}, expected none after {at:%Y-%m}; check the clock")
+
+
+def settle(
+    frame: pd.DataFrame, policies: dict[str, str], *, name: str
+) -> tuple[pd.DataFrame, pd.DataFrame, dict[str, Any]]:
+    """Return the rows after the policies on duplicates and ids, the completeness, and the counts."""
+    distinct, keep, counts = _assemble.settle_ids(frame, policies, name=name)
+    completeness = completeness_matrix(frame["force"][distinct], frame["month"].to_numpy()[distinct])
+    return frame[keep].reset_index(drop=True), completeness, counts
+
+
+def place(
+    frame: pd.DataFrame, xy: FloatArray, inside: Any, policies: dict[str, str], *, crs: str, name: str
+) -> tuple[gpd.GeoDataFrame, dict[str, Any]]:
+    """Return the rows with their points after the policies on places, and the counts."""
+    keep, on_map, placed = _assemble.settle_places(xy, inside, policies, name=name)
+    placed |= _assemble.lsoa_counts(frame, xy)
+    return _assemble.to_geoframe(frame[keep].reset_index(drop=True), xy[keep], on_map[keep], crs=crs), placed
+
+
+def notes(parsed: Sequence[Parsed]) -> dict[str, Any]:
+    """Return what the files were like, for the quality report."""
+    headers = [p.header for p in parsed]
+    return {
+        "empty_files": sum(p.table.num_rows == 0 for p in parsed),
+        "encodings": dict(Counter(p.encoding for p in parsed if p.encoding != "UTF-8")),
+        "columns_absent": dict(Counter(c for h in headers for c in h.absent)),
+        "columns_ignored": tuple(sorted({c for h in headers for c in h.ignored})),
+        "persons_dropped": tuple(dict.fromkeys(c for h in headers for c in h.persons)),
     }
-    return _geoframe(frame, xy, points, off_map=missing | outside, crs=crs), counts
+
+
+def as_events(frame: gpd.GeoDataFrame, quality: QualityReport, completeness: pd.DataFrame, *, kind: str) -> Events:
+    """Return the events with the attribution and caveats of their source."""
+    synthetic = set(completeness.index) <= {SYNTHETIC_FORCE, slug(SYNTHETIC_FORCE)}
+    stops = kind == "stop-and-search"
+    caveats = STOP_CAVEATS if stops else POLICE_UK_CAVEATS
+    return Events(
+        frame=frame,
+        quality=quality,
+        completeness=completeness,
+        resolution="time" if stops else "month",
+        attribution=SYNTHETIC_ATTRIBUTION if synthetic else OGL_ATTRIBUTION,
+        caveats=(*caveats, SYNTHETIC_ATTRIBUTION) if synthetic else caveats,
+    )
 
 
 def _months(column: pd.Series) -> np.ndarray:
     """Return datetime64[s] first days of the months of a categorical column of "2018-01"."""
     days = np.array(list(column.cat.categories), dtype="datetime64[M]").astype("datetime64[s]")
     return days[column.cat.codes.to_numpy()]
-
-
-def _project(lon: FloatArray, lat: FloatArray, *, crs: str) -> tuple[FloatArray, IntArray]:
-    """Return (N, 2) metres and (N,) numbers of the unique points, -1 where missing; each point projected once."""
-    import pandas as pd
-    from pyproj import Transformer
-
-    there = np.isfinite(lon) & np.isfinite(lat)
-    key = np.round(lon[there] * 1e6).astype(np.int64) * (1 << 30) + np.round(lat[there] * 1e6).astype(np.int64)
-    codes, _ = pd.factorize(key)
-    _, first = np.unique(codes, return_index=True)
-    x, y = Transformer.from_crs("EPSG:4326", crs, always_xy=True).transform(lon[there][first], lat[there][first])
-    unique = np.column_stack([x, y])
-    unique[~np.isfinite(unique).all(axis=1)] = np.nan
-    xy = np.full((len(lon), 2), np.nan)
-    points = np.full(len(lon), -1, dtype=np.int64)
-    xy[there], points[there] = unique[codes], codes
-    points[np.isnan(xy[:, 0])] = -1
-    return xy, points
-
-
-def _inside(xy: FloatArray, force: pd.Series, area: BaseGeometry | None) -> BoolArray:
-    """Return (N,) whether each located event is near its force, or inside ``area``."""
-    import shapely
-
-    if area is not None:
-        shapely.prepare(area)
-        return shapely.intersects_xy(area, xy[:, 0], xy[:, 1])
-    inside = np.isfinite(xy[:, 0])
-    codes = force.astype("category").cat.codes.to_numpy()
-    for code in np.unique(codes[inside]):
-        rows = np.flatnonzero((codes == code) & inside)
-        distance = np.hypot(*(xy[rows] - np.median(xy[rows], axis=0)).T)
-        inside[rows] = distance <= max(_FAR * np.quantile(distance, 0.99), _FAR_LEAST)
-    return inside
-
-
-def _shared(points: IntArray, month: np.ndarray) -> int:
-    """Count the events that share their point with another event of the same month."""
-    there = points >= 0
-    _, inverse, counts = np.unique(
-        points[there] * 10_000 + month[there].astype(np.int64), return_inverse=True, return_counts=True
-    )
-    return int((counts[inverse] > 1).sum())
-
-
-def _many_lsoa(points: IntArray, lsoa: pd.Series) -> int:
-    codes = lsoa.astype("category").cat.codes.to_numpy().astype(np.int64)
-    there = (points >= 0) & (codes >= 0)
-    pairs = np.unique(points[there] * (int(codes.max(initial=0)) + 1) + codes[there]) // (int(codes.max(initial=0)) + 1)
-    return int((np.unique(pairs, return_counts=True)[1] > 1).sum())
-
-
-def _geoframe(
-    frame: pd.DataFrame, xy: FloatArray, points: IntArray, *, off_map: BoolArray, crs: str
-) -> gpd.GeoDataFrame:
-    """Build the GeoDataFrame; events at one point share one geometry object."""
-    import geopandas as gpd
-    import shapely
-    from geopandas.array import GeometryArray
-
-    numbers, first = np.unique(points, return_index=True)
-    unique = shapely.points(xy[first])
-    geometry = unique[np.searchsorted(numbers, points)]
-    geometry[off_map] = None
-    result = gpd.GeoDataFrame(frame, geometry=GeometryArray(geometry, crs=crs))
-    return result[list(COLUMNS)]

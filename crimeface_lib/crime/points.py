@@ -2,27 +2,26 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from crimeface_lib.core.errors import InputError, SchemaError
-from crimeface_lib.core.types import FloatArray
-from crimeface_lib.crime.events import (
-    COLUMNS,
-    Events,
-    QualityReport,
-    completeness_matrix,
-    find_gaps,
-    refuse_person_columns,
-)
+from crimeface_lib.core.types import BoolArray, FloatArray
+from crimeface_lib.crime import _assemble
+from crimeface_lib.crime.events import Events
+from crimeface_lib.crime.persons import refuse_person_columns, refuse_person_values
+from crimeface_lib.crime.quality import QualityReport, check_policies, completeness_matrix, find_gaps
 
 if TYPE_CHECKING:
     import geopandas as gpd
     import pandas as pd
+    from shapely.geometry.base import BaseGeometry
 
 _TABLES = (".csv", ".csv.gz", ".parquet", ".geojson", ".gpkg")
+NOT_NAMED = "(none given)"
 
 
 def read_points(
@@ -36,6 +35,13 @@ def read_points(
     type: str | None = None,
     force: str | None = None,
     id: str | None = None,
+    time_format: str | None = None,
+    area: BaseGeometry | None = None,
+    at: datetime | None = None,
+    duplicates: str = "drop",
+    missing_place: str = "keep",
+    missing_id: str = "keep",
+    outside: str = "clip",
     attribution: str = "",
     resolution: str = "time",
 ) -> Events:
@@ -43,84 +49,155 @@ def read_points(
 
     Parameters
     ----------
-    time : column of the stamp, e.g. "2010-01-01 00:05", or of the month with ``resolution="month"``.
+    time : column of the stamp, e.g. "2010-01-01 00:05", or of the month with ``resolution="month"``. Stamps with an
+        offset become UTC.
     x, y : columns of the coordinates in ``crs`` (x is the longitude); leave out where the source has a geometry.
+        0, 0 in degrees stands for no location.
     crs : of the coordinates, e.g. "EPSG:4326".
     plane : projected CRS in metres of the result; ``crs`` itself by default when that is projected.
     type, force, id : columns that hold these; "event", "all" and nothing by default.
+    time_format : of the stamps, as in strptime; needed where the day comes first or the stamp is a number.
+    area : polygon in ``plane``; events beyond it are outside. By default those are that lie beyond the area in which
+        the plane is meant to be used.
+    at : when given, stamps after it are refused.
+    duplicates, missing_place, missing_id, outside : policies, as in ``read_events``.
 
     Raises
     ------
-    InputError : no such source, or a format not in the list above.
-    SchemaError : a lacking column, a time or coordinate that can't be read; with its row.
-    RefusedError : a column about persons.
+    InputError : no such source, a format not in the list above, an unknown policy, a plane not in metres.
+    SchemaError : a lacking column, a time or coordinate that can't be read, with its row; places in another CRS than
+        said, or with longitude and latitude exchanged.
+    RefusedError : a column or values about persons.
     """
     import pandas as pd
-    from pyproj import CRS
 
-    if not CRS(plane or crs).is_projected:
-        raise InputError(f"plane: got {plane or crs}, expected a projected CRS in metres such as 'EPSG:27700'")
+    policies = check_policies(
+        duplicates=duplicates, missing_place=missing_place, missing_id=missing_id, outside=outside
+    )
+    if resolution not in ("time", "month"):
+        raise InputError(f"resolution: got {resolution!r}, expected 'time' or 'month'")
+    plane = plane or crs
+    _assemble.check_plane(plane)
     table, name = _read_table(source)
     refuse_person_columns(table.columns, where=name)
     if x is None or y is None:
-        table, x, y = _from_geometry(table, name)
+        table, x, y = _from_geometry(table, name, crs)
     _require(table, (time, x, y, type, force, id), name)
-    stamps = _numbers(table, time, name, pd.to_datetime, missing=False).to_numpy().astype("datetime64[s]")
-    given = np.column_stack([_numbers(table, c, name, pd.to_numeric).to_numpy(float) for c in (x, y)])
-    xy, degrees = _transform(given, crs, plane or crs), _transform(given, crs, "EPSG:4326")
+    refuse_person_values(table, where=name, known=(time, x, y, id))
+    if len(table) == 0:
+        raise InputError(f"{name}: got no rows, expected at least one event")
+    stamps = _stamps(table[time], time, name, time_format)
+    if at is not None and (stamps > np.datetime64(at.replace(tzinfo=None), "s")).any():
+        row = int(np.flatnonzero(stamps > np.datetime64(at.replace(tzinfo=None), "s"))[0])
+        raise SchemaError(
+            f"{name}, row {row + 2}, column {time!r}: got {stamps[row]}, expected none after {at:%Y-%m-%d %H:%M}"
+        )
+    given = np.column_stack([_numbers(table, c, name) for c in (x, y)])
+    zero = _check_plausible(given, crs, name)
+    xy = _assemble.project(*given.T, crs=plane, source=crs)
+    degrees = _assemble.project(*given.T, crs="EPSG:4326", source=crs)
+    used = _assemble.check_degrees(*degrees.T, crs=plane, name=name)
     frame = pd.DataFrame(
         {
-            "crime_id": table[id].astype("str") if id else pd.Series(np.nan, index=table.index, dtype="str"),
+            "crime_id": table[id].astype("str").array if id else pd.array([np.nan] * len(table), dtype="str"),
             "month": stamps.astype("datetime64[M]").astype("datetime64[s]"),
-            "time": stamps if resolution == "time" else np.datetime64("NaT", "s"),
-            "type": pd.Categorical(table[type]) if type else pd.Categorical(["event"] * len(table)),
-            "force": pd.Categorical(table[force]) if force else pd.Categorical(["all"] * len(table)),
+            "time": stamps if resolution == "time" else np.full(len(table), np.datetime64("NaT", "s")),
+            "type": _labels(table, type, "event"),
+            "force": _labels(table, force, "all"),
             "longitude": degrees[:, 0],
             "latitude": degrees[:, 1],
-            **{c: pd.Categorical([None] * len(table)) for c in ("location", "lsoa_code", "lsoa_name", "outcome")},
-            "conflict": False,
+            **{c: pd.Categorical.from_codes(np.full(len(table), -1), []) for c in _EMPTY},
         }
-    ).reset_index(drop=True)
-    return _events(frame, xy, id is not None, plane=plane or crs, attribution=attribution, resolution=resolution)
-
-
-def _events(
-    frame: pd.DataFrame, xy: np.ndarray, has_id: bool, *, plane: str, attribution: str, resolution: str
-) -> Events:
-    import geopandas as gpd
-    import shapely
-    from geopandas.array import GeometryArray
-
-    if len(frame) == 0:
-        raise InputError("got no rows, expected at least one event")
-    there = np.isfinite(xy).all(axis=1)
-    geometry = np.full(len(frame), None, dtype=object)
-    geometry[there] = shapely.points(xy[there])
-    completeness = completeness_matrix(frame["force"], frame["month"].to_numpy())
-    repeated = frame["crime_id"].notna() & frame["crime_id"].duplicated(keep=False)
-    frame["conflict"] = repeated
-    month = frame["month"].to_numpy().astype("datetime64[M]").astype(float)[there]
-    _, inverse, counts = np.unique(np.column_stack([xy[there], month]), axis=0, return_inverse=True, return_counts=True)
-    quality = QualityReport(
-        rows_read=len(frame),
-        rows=len(frame),
-        files=1,
-        files_skipped={},
-        empty_files=0,
-        duplicates_dropped=0,
-        repeated_ids=int(repeated.sum()),
-        conflicting_ids=int((frame[repeated].groupby("crime_id")["type"].nunique() > 1).sum()),
-        missing_id=int(frame["crime_id"].isna().sum()) if has_id else 0,
-        missing_id_not_asb=int(frame["crime_id"].isna().sum()) if has_id else 0,
-        missing_location=int((~there).sum()),
-        missing_lsoa=0,
-        outside=0,
-        shared_point=int((counts[inverse] > 1).sum()),
-        points_many_lsoa=0,
-        gaps=find_gaps(completeness),
     )
-    table = gpd.GeoDataFrame(frame, geometry=GeometryArray(geometry, crs=plane))[list(COLUMNS)]
-    return Events(table, quality, completeness, resolution, attribution)
+    distinct, keep, counts = _assemble.settle_ids(frame, policies, name=name, has_id=id is not None)
+    completeness = completeness_matrix(frame["force"][distinct], frame["month"].to_numpy()[distinct])
+    frame, xy, used = frame[keep].reset_index(drop=True), xy[keep], used[keep]
+    inside = _assemble.near(xy, frame["force"], area) if area is not None else used
+    keep, on_map, placed = _assemble.settle_places(xy, inside, policies, name=name)
+    placed |= _assemble.lsoa_counts(frame, xy) | {"missing_lsoa": 0}
+    rows = _assemble.to_geoframe(frame[keep].reset_index(drop=True), xy[keep], on_map[keep], crs=plane)
+    quality = QualityReport(
+        rows_read=len(table), rows=len(rows), files=1, files_skipped={}, empty_files=0, gaps=find_gaps(completeness),
+        policies=policies, zero_places=zero, dropped=_assemble.dropped(counts | placed, policies), **counts, **placed,
+    )  # fmt: skip
+    return Events(rows, quality, completeness, resolution, attribution)
+
+
+_EMPTY = ("location", "lsoa_code", "lsoa_name", "outcome")
+
+
+def _labels(table: pd.DataFrame, column: str | None, otherwise: str) -> pd.Categorical:
+    import pandas as pd
+
+    if column is None:
+        return pd.Categorical.from_codes(np.zeros(len(table), dtype=np.int8), [otherwise])
+    texts = table[column].astype("str")
+    return pd.Categorical(texts.where(texts.notna(), NOT_NAMED))
+
+
+def _stamps(column: pd.Series, title: str, name: str, time_format: str | None) -> np.ndarray:
+    """Return (N,) datetime64[s]; what can't be read is an error with its row (the header is row 1)."""
+    import pandas as pd
+
+    if pd.api.types.is_numeric_dtype(column) and time_format is None:
+        raise SchemaError(
+            f"{name}, column {title!r}: got numbers such as {column.iloc[0]}, expected stamps; "
+            "say what they mean by time_format, such as '%Y%m'"
+        )
+    if time_format is not None:
+        column = column.astype("str")
+    parsed = pd.to_datetime(column, errors="coerce", utc=True, format=time_format)
+    if time_format is None and parsed.isna().any() and not pd.api.types.is_datetime64_any_dtype(column):
+        parsed = pd.to_datetime(column, errors="coerce", utc=True, format="ISO8601")
+    bad = np.flatnonzero(parsed.isna().to_numpy())
+    if len(bad):
+        raise SchemaError(
+            f"{name}, row {bad[0] + 2}, column {title!r}: got {column.iloc[bad[0]]!r}, expected a readable stamp like "
+            "the first row's; time_format says how to read others"
+        )
+    return parsed.dt.tz_localize(None).to_numpy().astype("datetime64[s]")
+
+
+def _numbers(table: pd.DataFrame, column: str, name: str) -> FloatArray:
+    """Return (N,) float64, NaN where nothing is given; what can't be read or is no finite number is an error."""
+    import pandas as pd
+
+    parsed = pd.to_numeric(table[column], errors="coerce").to_numpy(dtype=np.float64, na_value=np.nan)
+    bad = np.flatnonzero((np.isnan(parsed) & table[column].notna().to_numpy()) | np.isinf(parsed))
+    if len(bad):
+        value = table[column].iloc[bad[0]]
+        raise SchemaError(f"{name}, row {bad[0] + 2}, column {column!r}: got {value!r}, expected a finite number")
+    return parsed
+
+
+def _check_plausible(given: FloatArray, crs: str, name: str) -> int:
+    """Check that all coordinates can be of ``crs``; those at 0°, 0° become missing, and are counted."""
+    from pyproj import CRS
+
+    small: BoolArray = np.asarray((np.abs(given) <= (180.0, 90.0)).all(axis=1))
+    there = np.isfinite(given).all(axis=1)
+    if CRS(crs).is_geographic:
+        bad = np.flatnonzero(there & ~small)
+        if len(bad):
+            exchanged = (np.abs(given[there][:, ::-1]) <= (180.0, 90.0)).all()
+            remedy = "longitude and latitude look exchanged: swap x and y" if exchanged else "are some in another CRS?"
+            raise SchemaError(
+                f"{name}, row {bad[0] + 2}: got {tuple(given[bad[0]].tolist())}, expected degrees within ±180, ±90 "
+                f"in {crs}; {remedy}"
+            )
+        zero = there & (given == 0).all(axis=1)
+        given[zero] = np.nan
+        return int(zero.sum())
+    far = there & ~small
+    fine = there & small & (np.abs(given - np.round(given, 3)) > 1e-9).any(axis=1)
+    if fine.any() and (far.any() or fine.sum() * 2 > there.sum()):
+        row = int(np.flatnonzero(fine)[0])
+        others = f" while others are metres such as {tuple(given[far][0].tolist())}" if far.any() else ""
+        raise SchemaError(
+            f"{name}, row {row + 2}: got {tuple(given[row].tolist())}, which looks like degrees{others}; expected all "
+            f"in {crs}; give crs='EPSG:4326', or bring all rows into one CRS first"
+        )
+    return 0
 
 
 def _read_table(source: str | Path | pd.DataFrame) -> tuple[pd.DataFrame, str]:
@@ -132,26 +209,45 @@ def _read_table(source: str | Path | pd.DataFrame) -> tuple[pd.DataFrame, str]:
     path = Path(source)
     if not path.is_file():
         raise InputError(f"no such file: {path.name}")
-    if path.name.lower().endswith((".csv", ".csv.gz")):
-        return pd.read_csv(path, encoding="utf-8-sig"), path.name
-    if path.suffix.lower() == ".parquet":
-        import pyarrow.parquet as pq
+    try:
+        if path.name.lower().endswith((".csv", ".csv.gz")):
+            return pd.read_csv(path, encoding="utf-8-sig"), path.name
+        if path.suffix.lower() == ".parquet":
+            import pyarrow.parquet as pq
 
-        geo = b"geo" in (pq.read_schema(path).metadata or {})
-        return (gpd.read_parquet(path) if geo else pd.read_parquet(path)), path.name
-    if path.suffix.lower() in (".geojson", ".gpkg"):
-        return gpd.read_file(path), path.name
+            geo = b"geo" in (pq.read_schema(path).metadata or {})
+            return (gpd.read_parquet(path) if geo else pd.read_parquet(path)), path.name
+        if path.suffix.lower() in (".geojson", ".gpkg"):
+            return gpd.read_file(path), path.name
+    except (ValueError, OSError, RuntimeError, EOFError) as error:  # what pandas, Arrow, GDAL and gzip raise
+        reason = str(error).splitlines()[0] if str(error) else error.__class__.__name__
+        raise InputError(f"{path.name}: could not be read ({reason}); is it the format its name says?") from error
     raise InputError(f"{path.name}: got an unknown format, expected one of {', '.join(_TABLES)}")
 
 
-def _from_geometry(table: pd.DataFrame, name: str) -> tuple[gpd.GeoDataFrame, str, str]:
+def _from_geometry(table: pd.DataFrame, name: str, crs: str) -> tuple[gpd.GeoDataFrame, str, str]:
     import geopandas as gpd
     import shapely
+    from pyproj import CRS
 
     if not isinstance(table, gpd.GeoDataFrame):
         raise InputError(f"{name}: has no geometry; name the columns of the coordinates by x and y")
+    if table.crs is not None and CRS(table.crs) != CRS(crs) and not _both_degrees(table.crs, crs):
+        raise SchemaError(f"{name}: got a geometry in {table.crs}, expected {crs} as said by crs; which is right?")
     points = np.asarray(table.geometry.array)
+    kinds = shapely.get_type_id(points)
+    bad = np.flatnonzero(kinds > 0)
+    if len(bad):
+        kind = points[bad[0]].geom_type
+        raise SchemaError(f"{name}, row {bad[0] + 2}: got a {kind}, expected points; take centroids first")
     return table.assign(_x=shapely.get_x(points), _y=shapely.get_y(points)), "_x", "_y"
+
+
+def _both_degrees(one: Any, other: Any) -> bool:
+    """GeoJSON says OGC:CRS84, which is EPSG:4326 with the longitude first, as here."""
+    from pyproj import CRS
+
+    return {CRS(c).to_string() for c in (one, other)} <= {"EPSG:4326", "OGC:CRS84"}
 
 
 def _require(table: pd.DataFrame, columns: tuple[str | None, ...], name: str) -> None:
@@ -159,24 +255,3 @@ def _require(table: pd.DataFrame, columns: tuple[str | None, ...], name: str) ->
     if lacking:
         have = ", ".join(map(str, table.columns))
         raise SchemaError(f"{name}: lacks the column {', '.join(map(repr, lacking))}; got {have}")
-
-
-def _transform(xy: FloatArray, source: str, target: str) -> FloatArray:
-    from pyproj import Transformer
-
-    there = np.isfinite(xy).all(axis=1)
-    result = np.full(xy.shape, np.nan)
-    result[there] = np.column_stack(Transformer.from_crs(source, target, always_xy=True).transform(*xy[there].T))
-    result[~np.isfinite(result).all(axis=1)] = np.nan
-    return result
-
-
-def _numbers(table: pd.DataFrame, column: str, name: str, parse: Any, *, missing: bool = True) -> pd.Series:
-    """Parse one column; a value that is there and can't be read is an error with its row (the header is row 1)."""
-    parsed = parse(table[column], errors="coerce")
-    bad = parsed.isna() & (table[column].notna() if missing else True)
-    if bad.any():
-        row = int(np.flatnonzero(bad)[0])
-        value = table[column].iloc[row]
-        raise SchemaError(f"{name}, row {row + 2}, column {column!r}: got {value!r}, expected a readable value")
-    return parsed

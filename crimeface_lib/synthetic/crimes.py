@@ -18,7 +18,7 @@ from crimeface_lib.core.files import write_atomic
 from crimeface_lib.core.random import Seed, make_rng
 from crimeface_lib.core.results import Result
 from crimeface_lib.core.types import BoolArray, FloatArray, IntArray
-from crimeface_lib.crime._street import STREET_COLUMNS
+from crimeface_lib.crime._layouts import STREET_COLUMNS
 from crimeface_lib.crime.events import ASB
 from crimeface_lib.crime.ingest import SYNTHETIC_FORCE
 

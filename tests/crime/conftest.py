@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from crimeface_lib.crime import Events, Grid, make_grid, read_events
-from crimeface_lib.crime._street import STREET_COLUMNS
+from crimeface_lib.crime._layouts import STREET_COLUMNS
 from crimeface_lib.synthetic import SyntheticCrimes, synthetic_crimes, write_police_uk
 
 HEADER = ",".join(STREET_COLUMNS)

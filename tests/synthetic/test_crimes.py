@@ -12,7 +12,7 @@ import pytest
 
 from crimeface_lib.core.errors import InputError
 from crimeface_lib.crime import make_grid, read_events
-from crimeface_lib.crime._street import STREET_COLUMNS
+from crimeface_lib.crime._layouts import STREET_COLUMNS
 from crimeface_lib.crime.events import ASB
 from crimeface_lib.synthetic import SyntheticCrimes, synthetic_crimes, write_police_uk
 from crimeface_lib.synthetic.crimes import REPEAT_DELAY, REPEAT_SAME_POINT
