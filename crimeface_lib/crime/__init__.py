@@ -26,6 +26,7 @@ from crimeface_lib.crime.places import PlaceEvaluation, PlaceRisk, evaluate_plac
 from crimeface_lib.crime.points import read_points
 from crimeface_lib.crime.profile_trials import ProfileTrials, simulate_profiles
 from crimeface_lib.crime.profiling import PROFILE_VERSION, GeographicProfile, geographic_profile
+from crimeface_lib.crime.self_exciting import SelfExcitingFit, fit_self_exciting
 from crimeface_lib.crime.sensitivity import Sensitivity, hotspot_sensitivity
 from crimeface_lib.crime.series_pool import FORECAST_MODELS
 from crimeface_lib.crime.summary import Summary, cross_table, summarise
@@ -68,6 +69,7 @@ __all__ = [
     "ProfileTrials",
     "QualityReport",
     "SeasonalProfile",
+    "SelfExcitingFit",
     "Sensitivity",
     "Summary",
     "Suppressed",
@@ -83,6 +85,7 @@ __all__ = [
     "evaluate_places",
     "exposure",
     "false_discovery",
+    "fit_self_exciting",
     "forecast",
     "geographic_profile",
     "getis_ord",

@@ -6,19 +6,16 @@ Every model sees the months that all forces published, and divides by the time t
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
-from typing import Any, TypeAlias
 
 import numpy as np
 
 from crimeface_lib.core.errors import InputError
-from crimeface_lib.core.types import BoolArray, FloatArray, IntArray
-from crimeface_lib.crime.grid import Grid
+from crimeface_lib.core.types import FloatArray
+from crimeface_lib.crime._history import DAY, YEAR, History, Parts, spread, step_back
+from crimeface_lib.crime._prohotspot import prohotspot, retrospective
 from crimeface_lib.crime.hotspot import gaussian_surface
+from crimeface_lib.crime.self_exciting import self_exciting
 
-DAY = np.timedelta64(86_400, "s")
-Dates: TypeAlias = Any  # datetime64[s] arrays: numpy's stubs don't know their arithmetic
-YEAR = 365.25
 #: Of all place models; model cards and DPIAs name it.
 MODEL_VERSION = "1"
 #: What figures and sentences call the models.
@@ -27,92 +24,15 @@ MODEL_NAMES = {
     "counts": "counts of one year",
     "kde": "kernel density, 300 m",
     "glm": "Poisson regression",
+    "prohotspot": "prospective hotspots",
+    "retrospective": "retrospective hotspots",
+    "self_exciting": "self-exciting process",
 }
+#: Made of days: refused on events that know only their month.
+NEED_TIMES = ("prohotspot", "self_exciting")
 BANDWIDTH = 300.0  # metres
-_RECENT = 91.0  # days
 _HISTORY_YEARS = 5.0
 _TRAINING_CUTOFFS = 6
-
-Parts = dict[str, FloatArray]
-
-
-@dataclass(frozen=True, slots=True)
-class History:
-    """The located events and the months covered, seen from a cut-off.
-
-    cell : (N,) int64; xy : (N, 2) m; start, end : (N,) datetime64[s], equal for a stamped event, the month's ends
-    where only the month is known (``by_month``); months : (M, 2) datetime64[s] ends of the months that every force
-    published.
-    """
-
-    grid: Grid
-    cell: IntArray
-    xy: FloatArray
-    start: Dates
-    end: Dates
-    months: Dates
-    by_month: bool
-    at: np.datetime64
-
-    def before(self, at: np.datetime64) -> History:
-        """Return what was known at an earlier cut-off."""
-        keep = self.end <= at if self.by_month else self.start < at
-        return replace(self, cell=self.cell[keep], xy=self.xy[keep], start=self.start[keep], end=self.end[keep], at=at)
-
-    def count(self, start: np.datetime64, end: np.datetime64) -> IntArray:
-        """Return (C,) events with ``start`` <= time < ``end``."""
-        return np.bincount(self.cell[(self.start >= start) & (self.start < end)], minlength=len(self.grid))
-
-    def covers(self, start: np.datetime64, end: np.datetime64) -> bool:
-        """Return whether every month of the span is in the data."""
-        wanted = np.arange(start.astype("datetime64[M]"), (end - np.timedelta64(1, "s")).astype("datetime64[M]") + 1)
-        return bool(np.isin(wanted, self.months[:, 0].astype("datetime64[M]")).all())
-
-    def weights(self, *, tau: float, window: float) -> tuple[FloatArray, float]:
-        """Return (N,) weights exp(-age/tau), averaged over an event's span, 0 beyond ``window``; and their exposure.
-
-        ``tau``, ``window`` and the exposure are in days; an infinite ``tau`` counts evenly.
-        """
-        young, old = (self.at - self.end) / DAY, (self.at - self.start) / DAY
-        weight = np.where((young + old) / 2 < window, _mean_decay(young, old, tau), 0.0)
-        young, old = (self.at - self.months[:, 1]) / DAY, (self.at - self.months[:, 0]) / DAY
-        if self.by_month:
-            used = (young >= 0) & ((young + old) / 2 < window)
-        else:
-            young, old = np.maximum(young, 0.0), np.minimum(old, window)
-            used = old > young
-        exposure = float(((old - young) * _mean_decay(young, old, tau))[used].sum())
-        if exposure == 0:
-            raise InputError(
-                f"at: no month of the {window:g} days before {self.at} is in the data; choose another cut-off"
-            )
-        return weight, exposure
-
-    def recent(self) -> BoolArray:
-        """Return (N,) whether an event lies in the last quarter."""
-        return ((self.at - self.start) + (self.at - self.end)) / DAY / 2 < _RECENT
-
-    def rate(self, *, tau: float, window: float) -> tuple[FloatArray, FloatArray]:
-        """Return (C,) events per day from the last quarter, and from before it; their sum is the decayed rate."""
-        weight, exposure = self.weights(tau=tau, window=window)
-        recent = self.recent()
-        parts = [np.bincount(self.cell, weights=weight * side, minlength=len(self.grid)) for side in (recent, ~recent)]
-        return parts[0] / exposure, parts[1] / exposure
-
-
-def step_back(at: np.datetime64, end: np.datetime64, number: int) -> np.datetime64:
-    """Return ``at`` moved back by ``number`` horizons: whole months where the horizon is made of them, else days."""
-    first, last = at.astype("datetime64[M]"), end.astype("datetime64[M]")
-    if first == at and last == end:
-        return (first - number * (last - first)).astype("datetime64[s]")
-    return at - number * (end - at)
-
-
-def _mean_decay(young: FloatArray, old: FloatArray, tau: float) -> FloatArray:
-    if np.isinf(tau):
-        return np.ones(len(young))
-    span = np.maximum((old - young) / tau, 1e-12)
-    return np.exp(-young / tau) * -np.expm1(-span) / span
 
 
 def counts(history: History, end: np.datetime64) -> Parts:
@@ -167,23 +87,10 @@ def _features(history: History, end: np.datetime64) -> tuple[FloatArray, np.ndar
     """Return (C, F) expected events in the horizon by each scale alone, and which part each belongs to."""
     window = _HISTORY_YEARS * YEAR
     own = [np.add(*history.rate(tau=t * YEAR, window=window)) for t in (0.25, 1.0, 2.0, 5.0)]
-    near = [_spread(history.grid, own[1], m) for m in (300.0, 600.0)]
-    wide = _spread(history.grid, own[2], 1500.0)
+    near = [spread(history.grid, own[1], m) for m in (300.0, 600.0)]
+    wide = spread(history.grid, own[2], 1500.0)
     names = np.array(["recency", "long_term", "long_term", "long_term", "neighbours", "neighbours", "neighbours"])
     return np.column_stack([*own, *near, wide]) * ((end - history.at) / DAY), names
-
-
-def _spread(grid: Grid, values: FloatArray, bandwidth: float) -> FloatArray:
-    """Return (C,) values smoothed over other cells only, edge-corrected."""
-    from scipy.ndimage import gaussian_filter
-
-    def others(image: FloatArray) -> FloatArray:
-        sd = bandwidth / grid.cell
-        centre = gaussian_filter(np.pad([[1.0]], int(5 * sd) + 1), sd, mode="constant").max()
-        return (gaussian_filter(image, sd, mode="constant") - centre * image)[grid.row, grid.column]
-
-    mass = others(grid.inside.astype(float))
-    return np.divide(others(grid.raster(values, fill=0.0)), mass, out=np.zeros(len(grid)), where=mass > 1e-12)
 
 
 def fit_mixture(features: FloatArray, target: FloatArray, *, rounds: int = 500) -> FloatArray:
@@ -209,4 +116,7 @@ MODELS: dict[str, Callable[[History, np.datetime64], Parts]] = {
     "counts": counts,
     "kde": kde,
     "glm": glm,
+    "prohotspot": prohotspot,
+    "retrospective": retrospective,
+    "self_exciting": self_exciting,
 }

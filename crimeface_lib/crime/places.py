@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -13,8 +12,9 @@ from crimeface_lib.core.errors import InputError
 from crimeface_lib.core.random import Seed, make_rng
 from crimeface_lib.core.results import Result, to_plain
 from crimeface_lib.core.types import FloatArray, IntArray
-from crimeface_lib.crime._models import DAY, MODEL_NAMES, MODELS, History
-from crimeface_lib.crime.events import POLICE_DISCOVERED, Events, refuse_person_columns
+from crimeface_lib.crime._history import DAY, History, read_history, reported, span
+from crimeface_lib.crime._models import MODEL_NAMES, MODELS
+from crimeface_lib.crime.events import Events, refuse_person_columns
 from crimeface_lib.crime.grid import Grid
 from crimeface_lib.crime.hotspot import top_cells
 from crimeface_lib.metrics.forecast import hit_rate
@@ -113,9 +113,9 @@ def predict_places(
     if model not in MODELS:
         raise InputError(f"model: got {model!r}, expected one of: {', '.join(MODELS)}")
     refuse_person_columns(events.frame.columns, where="predict_places")
-    start, end = _span(events, at, horizon)
-    events, excluded = _reported(events, police_discovered=police_discovered)
-    history = _history(events, grid).before(start)
+    start, end = span(events, at, horizon)
+    events, excluded = reported(events, police_discovered=police_discovered)
+    history = read_history(events, grid).before(start)
     if len(history.cell) == 0:
         raise InputError(f"at: got {start}, but no event in the grid lies before it; the data start {events.months[0]}")
     parts = MODELS[model](history, end)
@@ -144,61 +144,6 @@ def _caveats(events: Events, excluded: tuple[str, ...], start: np.datetime64 | N
     if start is not None and events.months[-1].end_time < start - DAY:
         caveats.append(f"The data end {events.months[-1]}, before the cut-off: the latest months are unknown.")
     return tuple(caveats)
-
-
-def _reported(events: Events, *, police_discovered: bool) -> tuple[Events, tuple[str, ...]]:
-    """Return the events without the types found by policing, and the types left out."""
-    excluded = () if police_discovered else tuple(t for t in events.types if t in POLICE_DISCOVERED)
-    if not excluded:
-        return events, ()
-    kept = [t for t in events.types if t not in excluded]
-    if not kept:
-        raise InputError(
-            f"events: got only {', '.join(excluded)}, found by policing; pass police_discovered=True to model them"
-        )
-    return events.select(types=kept), excluded
-
-
-def _span(events: Events, at: object, horizon: str) -> tuple[np.datetime64, np.datetime64]:
-    """Return the first and the last moment of the horizon, checked against what the events can tell."""
-    import pandas as pd
-
-    found = re.fullmatch(r"([1-9]\d*)\s*([DWM])", str(horizon).strip().upper())
-    if not found:
-        raise InputError(f"horizon: got {horizon!r}, expected days, weeks or months such as '30D', '2W' or '1M'")
-    number, unit = int(found[1]), found[2]
-    try:
-        if not re.match(r"\d{4}-\d{2}", str(at)):
-            raise ValueError("no year and month")
-        start = pd.Timestamp(str(at))
-    except ValueError as error:
-        raise InputError(f"at: got {at!r}, expected a date such as 2021-01-01 or a month such as 2021-01") from error
-    if events.resolution == "month":
-        if unit != "M":
-            raise InputError(
-                f"horizon: got {horizon!r}, but these events know only their month: "
-                "nothing finer can be predicted or checked; use whole months such as '1M'"
-            )
-        if start != start.normalize().replace(day=1):
-            raise InputError(f"at: got {start}, but these events know only their month; use the first of a month")
-    step = pd.DateOffset(months=number) if unit == "M" else pd.Timedelta(days=number * (7 if unit == "W" else 1))
-    return np.datetime64(start, "s"), np.datetime64(start + step, "s")
-
-
-def _history(events: Events, grid: Grid) -> History:
-    """Return the located events of the months that every force published."""
-    whole = events.months[events.completeness.notna().all().to_numpy()]
-    first = whole.start_time.to_numpy().astype("datetime64[s]")
-    months = np.column_stack([first, (whole + 1).start_time.to_numpy().astype("datetime64[s]")])
-    month = events.frame["month"].to_numpy().astype("datetime64[s]")
-    cell = grid.index_events(events)
-    keep = (cell >= 0) & np.isin(month, first)
-    start = events.when()[keep]
-    end = start
-    if events.resolution == "month":
-        end = (month[keep].astype("datetime64[M]") + np.timedelta64(1, "M")).astype("datetime64[s]")
-    by_month = events.resolution == "month"
-    return History(grid, cell[keep], events.coordinates()[keep], start, end, months, by_month, months[-1, 1])
 
 
 @dataclass(frozen=True, slots=True)
@@ -279,11 +224,11 @@ def evaluate_places(
     unknown = [n for n in names if n not in MODELS]
     if unknown:
         raise InputError(f"models: got {', '.join(unknown)}, expected some of: {', '.join(MODELS)}")
-    reported, excluded = _reported(events, police_discovered=police_discovered)
+    kept, excluded = reported(events, police_discovered=police_discovered)
     rows, skipped = [], {}
-    history = _history(reported, grid)
+    history = read_history(kept, grid)
     for cutoff in cutoffs:
-        start, end = _span(events, cutoff, horizon)
+        start, end = span(events, cutoff, horizon)
         label = str(start.astype("datetime64[D]"))
         happened, past = history.count(start, end), history.before(start)
         reason = _unscorable(history, past, start, end, happened)
@@ -302,7 +247,7 @@ def evaluate_places(
             f"cutoffs: got {scores['cutoff'].nunique()} that can be scored, expected at least 2; skipped: {skipped}"
         )
     summary = _summarise(scores, names, confidence=confidence, resamples=resamples, rng=rng)
-    return PlaceEvaluation(scores, summary, BASELINE, horizon, confidence, skipped, _caveats(reported, excluded))
+    return PlaceEvaluation(scores, summary, BASELINE, horizon, confidence, skipped, _caveats(kept, excluded))
 
 
 def _unscorable(history: History, past: History, start: np.datetime64, end: np.datetime64, happened: IntArray) -> str:

@@ -12,10 +12,11 @@ import pytest
 
 from crimeface_lib.core.errors import InputError
 from crimeface_lib.crime import Events, Grid, evaluate_places, make_grid, predict_places, read_points
-from crimeface_lib.crime._models import MODELS, fit_mixture
+from crimeface_lib.crime._models import MODELS, NEED_TIMES, fit_mixture
 from crimeface_lib.metrics import pai
 
 AT = "2024-06"
+MONTHLY = [name for name in MODELS if name not in NEED_TIMES]
 
 
 @pytest.fixture(scope="module")
@@ -31,7 +32,7 @@ def stamped() -> tuple[Events, Grid]:
     return events, make_grid(box(500_000, 300_000, 501_000, 301_000), crs="EPSG:27700", cell=100)
 
 
-@pytest.mark.parametrize("model", list(MODELS))
+@pytest.mark.parametrize("model", MONTHLY)
 def test_contributions_sum_to_risk_and_risk_to_the_rate(town_events: Events, town_grid: Grid, model: str) -> None:
     found = predict_places(town_events, town_grid, at=AT, horizon="1M", model=model)
     np.testing.assert_allclose(found.contributions.sum(axis=1), found.risk, rtol=1e-12)
@@ -41,6 +42,26 @@ def test_contributions_sum_to_risk_and_risk_to_the_rate(town_events: Events, tow
     assert found.risk.sum() == pytest.approx(town_grid.count(reported, month=AT).sum(), rel=0.25)
     assert len(found.top(share=0.1)) == round(0.1 * len(town_grid))
     assert found.to_geo()["risk"].max() == found.to_frame()["risk"].iloc[0]
+
+
+@pytest.mark.parametrize("model", list(MODELS))
+def test_stamped_events_too(stamped: tuple[Events, Grid], model: str) -> None:
+    """Parts sum to the score, the score to about the rate, and what comes after the cut-off is not seen."""
+    events, grid = stamped
+    found = predict_places(events, grid, at="2023-08-15", horizon="4W", model=model)
+    np.testing.assert_allclose(found.contributions.sum(axis=1), found.risk, rtol=1e-9)
+    assert (found.contributions.to_numpy() >= 0).all()
+    assert found.risk.sum() == pytest.approx(3000 / 730 * 28, rel=0.25)
+    past = predict_places(events.select(end="2023-08-15"), grid, at="2023-08-15", horizon="4W", model=model)
+    np.testing.assert_allclose(found.risk, past.risk, rtol=1e-12)
+
+
+@pytest.mark.parametrize("model", NEED_TIMES)
+def test_models_made_of_days_refuse_months(town_events: Events, town_grid: Grid, model: str) -> None:
+    with pytest.raises(InputError, match="know only their month, expected days"):
+        predict_places(town_events, town_grid, at=AT, horizon="1M", model=model)
+    with pytest.raises(InputError, match="know only their month, expected days"):
+        evaluate_places(town_events, town_grid, cutoffs=["2024-05", AT], horizon="1M", models=[model])
 
 
 def test_counts_are_the_mean_of_the_published_months(town_events: Events, town_grid: Grid) -> None:
@@ -63,7 +84,7 @@ def test_decayed_counts_are_the_weighted_sum(stamped: tuple[Events, Grid]) -> No
     np.testing.assert_allclose(found.risk, weight / exposure * 14, rtol=1e-9)
 
 
-@pytest.mark.parametrize("model", list(MODELS))
+@pytest.mark.parametrize("model", MONTHLY)
 def test_nothing_after_the_cutoff_is_seen(town_events: Events, town_grid: Grid, model: str) -> None:
     whole = predict_places(town_events, town_grid, at=AT, horizon="1M", model=model)
     past = predict_places(town_events.select(end=AT), town_grid, at=AT, horizon="1M", model=model)

@@ -24,7 +24,7 @@ def changed(**changes):
 def test_the_cards_that_come_with_it():
     named = {
         "dlib-resnet", "dlib-68-landmarks", "dlib-hog-detector", "ict", "builtin", "bfm", "flame", "surrey",
-        "decayed_counts", "counts", "kde", "glm",
+        "decayed_counts", "counts", "kde", "glm", "prohotspot", "retrospective", "self_exciting",
     }  # fmt: skip
     assert set(BUNDLED) >= named
     folder = files("crimeface_lib.governance") / "cards"
