@@ -13,7 +13,7 @@ from crimeface_lib.reporting.face_figures import (
     view_gain_figure,
 )
 from crimeface_lib.reporting.figures import face_sheet, score_figure, uncertainty_sheet
-from crimeface_lib.reporting.governance_figures import recovered_figure, runs_figure
+from crimeface_lib.reporting.governance_figures import moved_figure, recovered_figure, runs_figure
 from crimeface_lib.reporting.index import publish_index
 from crimeface_lib.reporting.interactive import (
     Interactive,
@@ -72,6 +72,7 @@ __all__ = [
     "landmark_overlay",
     "lineage_figure",
     "monthly_chart",
+    "moved_figure",
     "monthly_series_figure",
     "pai_figure",
     "plotly_html",

@@ -1,4 +1,4 @@
-"""Runs over time by what became of them, and rates that an audit found beside the true ones."""
+"""Runs over time by what became of them, how their numbers moved, and rates an audit found beside the true ones."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from crimeface_lib.reporting.style import (
     BLUE,
     GREEN,
     INK,
+    LINE,
     MUTED,
     ORANGE,
     PURPLE,
@@ -102,4 +103,34 @@ def recovered_figure(compared: pd.DataFrame) -> Figure:
             axes.grid(axis="x")
             axes.tick_params(axis="y", length=0)
         figure.legend(*axes.get_legend_handles_labels(), loc="outside lower center", ncols=3)
+    return figure
+
+
+def moved_figure(results: pd.DataFrame, *, most: int = 15) -> Figure | None:
+    """Draw the numbers that differ between runs, each run by its number, as a share of the runs' median.
+
+    Parameters
+    ----------
+    results : table, row, column, a column a run headed by its number, range; as ``workflow.compare`` gives them.
+    most : at most so many rows, from the top. None is returned where no row has a median other than 0.
+    """
+    numbers = [name for name in results if str(name).isdigit()]
+    middle = results[numbers].median(axis=1)
+    rows = results[middle != 0].head(most)
+    if rows.empty:
+        return None
+    share = 100 * rows[numbers].div(middle[rows.index], axis=0)
+    names = [f"{row.table}, {row.column}" + (f": {row.row}" if row.row else "") for row in rows.itertuples()]
+    with house_style():
+        figure = new_figure(height=0.8 + 0.34 * len(rows), alt=f"{len(rows)} numbers by run, as shares of the median")
+        axes = figure.subplots()
+        axes.axvline(100, color=LINE, linewidth=0.8, zorder=1)
+        for number in numbers:
+            axes.plot(share[number], range(len(rows)), linestyle="", marker=f"${number}$", color=BLUE, markersize=6)
+        labels = ["\n".join(wrap(name.replace("_", " "), 46)[:2]) for name in names]
+        axes.set_yticks(range(len(rows)), labels, fontsize=7)
+        axes.set_ylim(len(rows) - 0.5, -0.5)
+        axes.set_xlabel("share of the median of the runs (%); digits are the runs' numbers")
+        axes.grid(axis="y")
+        axes.tick_params(axis="y", length=0)
     return figure

@@ -64,6 +64,57 @@ def run(
 
 
 @app.command()
+def sweep(
+    notebook: Annotated[str, typer.Argument(help="the notebook that every point of the grid runs")] = "",
+    grid: Annotated[
+        list[str] | None, typer.Option(metavar="NAME=A,B,…", help="a parameter and its values; may be repeated")
+    ] = None,
+    parameter: Parameters = None,
+    config: Annotated[Path | None, typer.Option(help="YAML to use instead of configs/NOTEBOOK.yaml")] = None,
+    workers: Annotated[int, typer.Option(help="runs side by side on this machine")] = 2,
+    scheduler: Annotated[str | None, typer.Option(help="address of a Dask scheduler, instead of this machine")] = None,
+    resume: Annotated[str | None, typer.Option(metavar="SWEEP", help="go on with a sweep: what is done stays")] = None,
+) -> None:
+    """Run a notebook for every combination of parameters, then one page that compares the runs."""
+    from crimeface_lib.workflow.sweep import load_sweep, plan_sweep, run_sweep
+
+    if resume:
+        if notebook or grid or parameter or config:
+            raise InputError("a sweep that is gone on with keeps its notebook and parameters; give --resume alone")
+        found = load_sweep(resume)
+    else:
+        if not notebook:
+            raise InputError("no notebook; expected: crimeface sweep NOTEBOOK --grid NAME=A,B")
+        found = plan_sweep(notebook, parse_grid(grid or []), parse_parameters(parameter or []), config=config)
+    err.print(f"sweep  {found.id}: {len(found.points)} runs, {len(found.done)} done")
+    columns = (SpinnerColumn(), TextColumn("{task.description:<20}"), BarColumn(), TimeElapsedColumn())
+    with Progress(*columns, console=err, transient=not err.is_terminal) as bars:
+        task = bars.add_task(found.notebook, total=len(found.points), completed=len(found.done))
+        found = run_sweep(found, workers=workers, scheduler=scheduler, progress=lambda _: bars.advance(task))
+    for point in found.points:
+        asked = " ".join(f"{name}={value}" for name, value in point.parameters.items())
+        again = ", a kernel died and was tried again" if point.attempts == 2 else ""
+        out.print(f"{point.status:<12}{asked}  {point.run}{again} {point.reason}".rstrip(), markup=False)
+    if len(found.done) >= 2:
+        shared = {name: found.shared[name] for name in ("actor", "store", "purpose", "case") if name in found.shared}
+        _run_and_tell("compare_runs", {**shared, "runs": [point.run for point in found.done]})
+    if code := max(point.exit_code for point in found.points):
+        err.print(
+            f"{len(found.points) - len(found.done)} runs are not done; go on with: crimeface sweep --resume {found.id}"
+        )
+        raise typer.Exit(code)
+
+
+@app.command()
+def compare(
+    runs: Annotated[list[str], typer.Argument(help="two or more runs, by id")],
+    parameter: Parameters = None,
+) -> None:
+    """Show runs beside one another: what was asked differently, on which inputs, and how the numbers moved."""
+    _run_and_tell("compare_runs", {"runs": runs, **parse_parameters(parameter or [])})
+
+
+@app.command()
 def demo(parameter: Parameters = None) -> None:
     """Run the main job on sample input: a public-domain photo, a synthetic watchlist, synthetic crimes."""
     from crimeface_lib.workflow.demo import prepare_demo
@@ -167,6 +218,15 @@ def parse_parameters(pairs: list[str]) -> dict[str, Any]:
         except InputError:  # a path such as "C: [x" is text
             values[name] = text
     return values
+
+
+def parse_grid(pairs: list[str]) -> dict[str, Any]:
+    """Return ``NAME=A,B,…`` pairs as names and lists of values.
+
+    >>> parse_grid(["horizon=1,3,6", "force=merseyside"])
+    {'horizon': [1, 3, 6], 'force': ['merseyside']}
+    """
+    return parse_parameters([pair if "=[" in pair else pair.replace("=", "=[", 1) + "]" for pair in pairs])
 
 
 def _run_and_tell(notebook: str, overrides: dict[str, Any], **options: Any) -> None:

@@ -221,6 +221,11 @@ class GovernanceReviewConfig(RunConfig):
     measure: str = Field("garbe", description="the differential whose course over all reports is drawn")
 
 
+class CompareRunsConfig(RunConfig):
+    notebook: Literal["compare_runs"] = "compare_runs"
+    runs: tuple[str, ...] = Field(min_length=2, description="ids of the runs to compare, as the list of runs has them")
+
+
 CONFIGS: dict[str, type[RunConfig]] = {
     str(model.model_fields["notebook"].default): model
     for model in (
@@ -234,6 +239,7 @@ CONFIGS: dict[str, type[RunConfig]] = {
         DpiaConfig,
         BiasAuditConfig,
         GovernanceReviewConfig,
+        CompareRunsConfig,
     )
 }
 

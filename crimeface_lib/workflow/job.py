@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from datetime import datetime
@@ -51,6 +51,7 @@ def run_job(
     config: str | Path | None = None,
     resume: str | None = None,
     progress: Progress | None = None,
+    began: Callable[[Path], None] | None = None,
     settings: Settings | None = None,
 ) -> Path:
     """Run a notebook, with those it draws on, and publish the report; return the run's folder.
@@ -58,6 +59,7 @@ def run_job(
     Parameters
     ----------
     resume : id of an interrupted or failed run of the same notebook: its parameters and finished steps are kept.
+    began : called with the run's folder, once it can be resumed.
 
     Raises
     ------
@@ -76,6 +78,8 @@ def run_job(
     job = plan_job(cfg, settings=settings)
     _announce(job)
     stage_config(job.cfg, settings=settings)
+    if began:
+        began(job.folder)
 
     def close(status: str, reason: str = "") -> None:
         publish(job, status=status, reason=reason, settings=settings)

@@ -1,0 +1,174 @@
+"""Sweeps and comparisons: a grid of runs, one that fails or loses its kernel, going on, and the page over all."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from crimeface_lib.core.errors import ConfigError, InputError, MissingBackendError, NotFoundError
+from crimeface_lib.workflow import compare_runs, sweep
+from crimeface_lib.workflow.sweep import Point, load_sweep, plan_sweep, run_sweep
+
+
+def points(*names):
+    return sweep.Sweep("20260101-000000-sweep-x", "crime_overview", {}, None, [Point({"seed": n}) for n in names])
+
+
+def settle(name, overrides, *, resume=None, began=None, config=None, settings):
+    """Stand in for ``run_job``: 1 is well, 2 is refused, 3 loses its kernel at first, 4 always."""
+    from nbclient.exceptions import DeadKernelError
+
+    from crimeface_lib.core.errors import RefusedError
+
+    number = int(resume.split("-")[-1]) if resume else overrides["seed"]
+    folder = settings.reports / f"run-{number}"
+    folder.mkdir(parents=True, exist_ok=True)
+    if began:
+        began(folder)
+    if number == 2:
+        raise RefusedError("no approved DPIA")
+    if number == 4 or (number == 3 and not resume):
+        raise DeadKernelError("Kernel died")
+    return folder
+
+
+@pytest.fixture
+def here(workplace, monkeypatch):
+    """Run the points in this process, by turns."""
+    from concurrent.futures import Future
+    from contextlib import contextmanager
+
+    @contextmanager
+    def submitting(workers, scheduler):
+        def submit(function, *arguments):
+            future = Future()
+            future.set_result(function(*arguments))
+            return future
+
+        yield submit, iter
+
+    monkeypatch.setattr(sweep, "_submitting", submitting)
+    monkeypatch.setattr(sweep, "run_job", settle)
+    return workplace
+
+
+def test_each_ending_is_kept_and_only_what_is_not_done_runs_again(here, monkeypatch):
+    seen = []
+    found = run_sweep(points(1, 2, 3, 4), progress=lambda point: seen.append(point.status))
+    assert seen == ["done", "refused", "done", "failed"]
+    assert [point.attempts for point in found.points] == [1, 1, 2, 2]
+    assert [point.exit_code for point in found.points] == [0, 3, 0, 1]
+    assert "Kernel died" in found.points[3].reason
+    kept = load_sweep(found.id)
+    assert kept == found
+    ran = []
+    monkeypatch.setattr(sweep, "run_job", lambda *a, resume=None, **k: ran.append(resume))
+    assert [point.status for point in run_sweep(kept).points] == ["done"] * 4
+    assert ran == ["run-2", "run-4"]
+
+
+def test_every_combination_is_checked_before_anything_runs(workplace):
+    found = plan_sweep("crime_overview", {"make_grid.cell": [250, 500], "seed": [1, 2]}, {"crime": "x.zip"})
+    assert [point.parameters for point in found.points][1] == {"make_grid.cell": 250, "seed": 2}
+    with pytest.raises(ConfigError, match=r"make_grid.cell"):
+        plan_sweep("crime_overview", {"make_grid.cell": [250, -1]}, {"crime": "x.zip"})
+    with pytest.raises(InputError, match="given for the grid and for all runs"):
+        plan_sweep("crime_overview", {"seed": [1]}, {"crime": "x.zip", "seed": 2})
+    with pytest.raises(InputError, match="1 to 1,000"):
+        plan_sweep("crime_overview", {"seed": range(1001)}, {"crime": "x.zip"})
+    with pytest.raises(InputError, match="got nothing"):
+        plan_sweep("crime_overview", {}, {"crime": "x.zip"})
+    with pytest.raises(InputError, match="no sweep"):
+        load_sweep("other")
+    with pytest.raises(ConfigError, match="no path"):
+        load_sweep("../other")
+
+
+def test_a_scheduler_needs_dask(workplace, monkeypatch):
+    monkeypatch.setitem(sys.modules, "distributed", None)
+    with pytest.raises(MissingBackendError, match=r"crimeface-lib\[distributed\]"):
+        run_sweep(points(1), scheduler="tcp://127.0.0.1:1")
+
+
+STRUCK = """
+import os, signal
+from crimeface_lib.workflow import execute, job, sweep
+killed, plain = [], execute.run_notebook
+def strike(name, *, progress=None, **options):
+    def cell_done(*_):
+        while execute._KERNELS and not killed:
+            os.killpg(execute._KERNELS.pop(), signal.SIGKILL)
+            killed.append(1)
+    return plain(name, progress=cell_done, **options)
+job.run_notebook = strike
+if __name__ == "__main__":
+    found = sweep._run_point(sweep.Sweep("x", "governance_review", {}, None), sweep.Point({}))
+    print(found.status, found.attempts, len(killed), found.reason)
+"""
+
+
+@pytest.mark.slow
+def test_a_kernel_killed_from_outside_is_tried_again(workplace):
+    """The real thing: papermill, a kernel, and the out-of-memory killer's signal; in a process that can leave mess."""
+    done = subprocess.run([sys.executable, "-c", STRUCK], capture_output=True, text=True, check=False)
+    assert done.stdout.strip() == "done 2 1", done.stdout + done.stderr
+
+
+@pytest.mark.slow
+def test_a_sweep_ends_with_a_page_that_compares(workplace):
+    command = [Path(sys.executable).with_name("crimeface"), "sweep", "governance_review"]
+    done = subprocess.run([*command, "--grid", "since=2026-01-01,2026-02-01"], capture_output=True, check=False)
+    assert done.returncode == 0, done.stderr
+    page = next(path for path in workplace.runs() if "compare" in path.name)
+    steps = json.loads((page / "steps" / "compare_runs.json").read_text("utf-8"))
+    assert "They differ in 1 parameter." in steps["found"]
+    assert [entry["role"] for entry in steps["inputs"]] == ["run 1", "run 2"]
+    assert [row["name"] for row in steps["results"]["differences"]] == ["governance_review.since"]
+
+
+CODE = {"commit": "c0ffee" * 6, "changed_since_commit": False, "packages": {"numpy": "2.4.6"}}
+
+
+def make_run(reports, name, results, *, cell=250.0, sha="a" * 64):
+    folder = reports / name
+    (folder / "steps").mkdir(parents=True)
+    step = {"parameters": {"make_grid": {"cell": cell}}, "inputs": [{"role": "crime", "sha256": sha}],
+            "models": [{"model": "kde", "version": "1"}], "results": results}  # fmt: skip
+    manifest = {"id": name, "notebook": "crime_overview", "status": "done", "started": "2026-01-01T00:00:00Z",
+                "headline": "", "code": CODE, "outputs": []}  # fmt: skip
+    (folder / "steps" / "crime_overview.json").write_text(json.dumps(step), "utf-8")
+    (folder / "run.json").write_text(json.dumps(manifest), "utf-8")
+
+
+def test_only_what_differs_is_shown_and_rows_are_known_by_their_words(tmp_path):
+    pai = [{"model": "kde", "area": 0.01, "pai": 8.0}, {"model": "kde", "area": 0.05, "pai": 5.0}]
+    make_run(tmp_path, "a", {"pai": pai, "hot": {"cells": 10, "alpha": 0.05}, "once": 1})
+    moved = [{"model": "kde", "area": 0.05, "pai": 6.0}, {"model": "kde", "area": 0.01, "pai": 8.0}]
+    more = {"model": "glm", "area": 0.01, "pai": 1.0}
+    make_run(tmp_path, "b", {"pai": [*moved, more], "hot": {"cells": 40, "alpha": 0.05}}, cell=100.0, sha="b" * 64)
+    found = compare_runs(["a", "b"], reports=tmp_path)
+    assert found.results[["table", "row", "column", "1", "2", "range"]].to_numpy().tolist() == [
+        ["hot", "", "cells", 10, 40, 30],
+        ["pai", "model kde, area 0.05", "pai", 5, 6, 1],
+    ]
+    assert found.same == 2
+    assert found.only == ("once (crime_overview): in runs 1", "1 rows of pai (crime_overview): not in all runs")
+    assert found.differences[["what", "name"]].to_numpy().tolist() == [
+        ["parameter", "crime_overview.make_grid.cell"],
+        ["input", "crime"],
+    ]
+    assert found.found()[-1] == "The seal of run 1, 2 does not hold."
+    assert found.runs["seal"].str.startswith("does not hold: run.json.sig is missing").all()
+
+
+def test_runs_are_named_by_id_and_differ(tmp_path):
+    make_run(tmp_path, "a", {})
+    for runs in (["a"], ["a", "a"], ["a", "../a"]):
+        with pytest.raises(InputError, match="expected the ids of two different runs"):
+            compare_runs(runs, reports=tmp_path)
+    with pytest.raises(NotFoundError):
+        compare_runs(["a", "b"], reports=tmp_path)
