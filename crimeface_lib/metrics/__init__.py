@@ -15,7 +15,7 @@ from crimeface_lib.metrics.discard import DiscardCurve, error_versus_discard, qu
 from crimeface_lib.metrics.forecast import hit_rate, mase, pai, pei
 from crimeface_lib.metrics.identification import (
     Identification,
-    Searches,
+    SearchOutcomes,
     identification,
     listed_outcomes,
     search_outcomes,
@@ -53,7 +53,7 @@ __all__ = [
     "error_versus_discard",
     "quality_by_group",
     "Identification",
-    "Searches",
+    "SearchOutcomes",
     "identification",
     "listed_outcomes",
     "search_outcomes",

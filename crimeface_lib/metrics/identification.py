@@ -29,7 +29,7 @@ FAR_BELOW = 10
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Searches(Result):
+class SearchOutcomes(Result):
     """What P searches of one gallery brought, as far as error rates need it.
 
     Parameters
@@ -111,7 +111,7 @@ def search_outcomes(
     gallery: Sequence[str] | npt.ArrayLike,
     *,
     enrolled: Sequence[str] | npt.ArrayLike | None = None,
-) -> Searches:
+) -> SearchOutcomes:
     """Return the outcomes of searches whose scores with every entry are known.
 
     Parameters
@@ -143,7 +143,7 @@ def search_outcomes(
     others = np.where((people[:, None] == who), -np.inf, best)
     rank = np.where(np.isfinite(mate), 1 + (others >= mate).sum(axis=0), 0)
     meant = np.isin(who, people if enrolled is None else np.asarray(enrolled).astype(str))
-    return Searches(
+    return SearchOutcomes(
         gallery_size=len(entries),
         mated=meant,
         rank=rank.astype(np.int64),
@@ -160,7 +160,7 @@ def listed_outcomes(
     *,
     enrolled: Sequence[str],
     gallery_size: int,
-) -> Searches:
+) -> SearchOutcomes:
     """Return the outcomes of searches of which only the lists of candidates are known.
 
     Parameters
@@ -183,7 +183,7 @@ def listed_outcomes(
         mate[row] = best.pop(who, -np.inf)
         top[row] = max(best.values(), default=-np.inf)
         rank[row] = 1 + sum(score >= mate[row] for score in best.values()) if np.isfinite(mate[row]) else 0
-    return Searches(
+    return SearchOutcomes(
         gallery_size=gallery_size,
         mated=np.isin(probes, list(enrolled)),
         rank=rank,
@@ -195,7 +195,7 @@ def listed_outcomes(
 
 
 def identification(
-    searches: Searches,
+    searches: SearchOutcomes,
     *,
     ranks: Sequence[int] = (1, 5, 10, 20, 50),
     fpir: Sequence[float] = (0.1, 0.01, 0.001),
