@@ -10,6 +10,7 @@ import numpy as np
 from crimeface_lib.core.errors import InputError
 from crimeface_lib.core.results import Result, to_plain
 from crimeface_lib.core.types import FloatArray
+from crimeface_lib.crime._periods import read_periods
 from crimeface_lib.crime.events import Events
 from crimeface_lib.crime.timeseries import daily_series, monthly_series
 
@@ -119,26 +120,18 @@ def _caveats(resolution: str) -> tuple[str, ...]:
 
 
 def _checked(series: pd.Series, confidence: float) -> tuple[FloatArray, str]:
-    import pandas as pd
-
-    if not isinstance(series, pd.Series) or not isinstance(series.index, pd.PeriodIndex):
-        raise InputError("source: expected events, or a pandas Series on days or months (a PeriodIndex)")
-    resolution = series.index.freqstr
-    if resolution not in _LEAST or (len(series) > 1 and (np.diff(series.index.asi8) != 1).any()):
-        raise InputError(
-            f"source: got periods of {resolution!r}, expected consecutive days or months, NaN where data lack"
-        )
     if not 0 < confidence < 1:
         raise InputError(f"confidence: got {confidence}, expected between 0 and 1")
-    values = series.to_numpy(dtype=np.float64, na_value=np.nan)
-    known = np.isfinite(values)
-    if known.sum() < _LEAST[resolution]:
+    values = read_periods(series, every=("D", "M"))
+    known, resolution = np.isfinite(values), str(series.index.freqstr)
+    if known.sum() < _LEAST[resolution] or values[known].sum() == 0:
         unit = "days" if resolution == "D" else "months"
-        raise InputError(f"source: got {known.sum()} {unit} with data, expected at least {_LEAST[resolution]}")
+        raise InputError(
+            f"source: got {values[known].sum():g} events in {known.sum()} {unit} with data, expected some in at least "
+            f"{_LEAST[resolution]}"
+        )
     if resolution == "D" and np.bincount(series.index.dayofweek[known], minlength=7).min() < 2:
         raise InputError("source: a day of the week has data fewer than twice; expected counts of all seven days")
-    if values[known].min() < 0 or values[known].sum() == 0:
-        raise InputError(f"source: got {values[known].sum():g} events, least {values[known].min():g}; expected counts")
     return values, resolution
 
 

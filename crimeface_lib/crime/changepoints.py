@@ -11,6 +11,7 @@ from crimeface_lib.core.errors import InputError
 from crimeface_lib.core.random import Seed, make_rng
 from crimeface_lib.core.results import Result, to_plain
 from crimeface_lib.core.types import BoolArray, FloatArray, IntArray
+from crimeface_lib.crime._periods import read_periods
 from crimeface_lib.crime._segments import Noise, Steps, best_steps, likeness, residuals
 
 if TYPE_CHECKING:
@@ -127,27 +128,19 @@ def change_points(
 def _checked(
     series: pd.Series, alpha: float, most: int, shortest: int, season: bool, confidence: float, draws: int
 ) -> tuple[FloatArray, BoolArray, IntArray | None]:
-    import pandas as pd
-
-    if not isinstance(series, pd.Series) or not isinstance(series.index, pd.PeriodIndex) or series.index.freqstr != "M":
-        raise InputError("series: expected a pandas Series on months, such as monthly_series(events).frame['all']")
-    if len(series) > 1 and (np.diff(series.index.asi8) != 1).any():
-        raise InputError("series: got months that are not consecutive; expected each one, with NaN where data lack")
     if not (0 < alpha < 1 and 0 < confidence < 1 and 1 <= most <= 12 and shortest >= 1 and draws >= 99):
         raise InputError(
             f"got alpha={alpha}, confidence={confidence}, most={most}, shortest={shortest}, draws={draws}; expected "
             "shares between 0 and 1, 1 to 12 changes, a month or more between them and at least 99 draws"
         )
-    values = series.to_numpy(dtype=np.float64, na_value=np.nan)
-    known = np.isfinite(values)
     least = max((24 if season else 8), 3 * shortest)
-    if not least <= known.sum() or len(values) > _MOST_MONTHS:
+    values = read_periods(series, every=("M",), least=least)
+    known = np.isfinite(values)
+    if len(values) > _MOST_MONTHS or values[known].sum() == 0:
         raise InputError(
-            f"series: got {known.sum()} months with data of {len(values)}, expected at least {least} with data and at "
-            f"most {_MOST_MONTHS} in all" + ("; season=False needs fewer" if season else "")
+            f"series: got {values[known].sum():g} events in {len(values)} months, expected some, and at most "
+            f"{_MOST_MONTHS} months"
         )
-    if values[known].min() < 0 or values[known].sum() == 0:
-        raise InputError(f"series: got {values[known].sum():g} events, least {values[known].min():g}; expected counts")
     calendar = np.asarray(series.index.month) - 1 if season else None
     if calendar is not None and np.bincount(calendar[known], minlength=12).min() < 2:
         raise InputError("series: a calendar month has data fewer than twice; use season=False")

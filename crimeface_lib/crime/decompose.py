@@ -11,6 +11,7 @@ from crimeface_lib.core.errors import InputError
 from crimeface_lib.core.random import Seed, make_rng
 from crimeface_lib.core.results import Result, to_plain
 from crimeface_lib.core.types import BoolArray, FloatArray
+from crimeface_lib.crime._periods import read_periods
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -136,18 +137,12 @@ def _checked(
     series: pd.Series, period: int, seasonal: int, trend: int | None, multiplicative: bool, confidence: float
 ) -> FloatArray:
     """Return (T,) values, logarithms where factors are wanted, or say what is wrong."""
-    import pandas as pd
-
-    if not isinstance(series, pd.Series) or not isinstance(series.index, pd.PeriodIndex):
-        raise InputError("series: expected a pandas Series on periods, such as monthly_series(events).frame['all']")
-    if len(series) > 1 and (np.diff(series.index.asi8) != 1).any():
-        raise InputError("series: got periods that are not consecutive; expected each one, with NaN where data lack")
     if period < 2 or not 0 < confidence < 1:
         raise InputError(f"got period={period}, confidence={confidence}, expected at least 2 and between 0 and 1")
     for name, length in (("seasonal", seasonal), ("trend", trend or 3)):
         if length < 3 or length % 2 == 0:
             raise InputError(f"{name}: got {length}, expected an odd length of at least 3")
-    values = series.to_numpy(dtype=np.float64, na_value=np.nan)
+    values = read_periods(series, counts=False)
     known = np.isfinite(values)
     seen = np.bincount(np.flatnonzero(known) % period, minlength=period)
     if seen.min() < 2 or len(values) > _MOST_PERIODS:

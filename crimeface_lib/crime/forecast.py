@@ -10,6 +10,7 @@ import numpy as np
 from crimeface_lib.core.errors import InputError
 from crimeface_lib.core.results import Result, to_plain
 from crimeface_lib.core.types import FloatArray, IntArray
+from crimeface_lib.crime._periods import read_periods
 from crimeface_lib.crime.series_pool import FORECAST_MODELS, model_pool
 
 if TYPE_CHECKING:
@@ -18,6 +19,10 @@ if TYPE_CHECKING:
 #: Past months from which the pool is weighted, and how much worse (as a share) a model may be to keep 1/e of the say.
 _ORIGINS, _TEMPERATURE = 24, 0.1
 _LEAST_MONTHS = 18
+#: Months with data that each series needs among the last ``_ORIGINS``, and past origins before intervals are checked.
+_LEAST_RECENT, _LEAST_BEFORE = 6, 6
+#: Months over which errors of one origin and the next are taken to be alike.
+_LAGS = 6
 #: Residuals' worth of the level's common spread that each series' own is shrunk by.
 _SHRINK = 12
 
@@ -31,7 +36,8 @@ class Forecast(Result):
     table : one row per level, series and month: ``level``, ``series``, ``month``, ``expected``, ``low``, ``high``.
     pool : one row per level and model: ``level``, ``model``, ``error`` (mean absolute error over past months, in
         units of the seasonal naive one), ``weight``.
-    confidence : of the intervals; coverage : share of past months inside the intervals drawn the same way.
+    confidence : of the intervals. coverage : share of past months inside intervals that were drawn the same way from
+        the months before alone; NaN where there are too few to tell. checked : the same per level.
     gaps : months without data, left out.
     """
 
@@ -39,6 +45,7 @@ class Forecast(Result):
     pool: pd.DataFrame = field(repr=False)
     confidence: float
     coverage: float
+    checked: pd.DataFrame = field(repr=False)
     gaps: tuple[str, ...]
     caveats: tuple[str, ...]
 
@@ -49,7 +56,8 @@ class Forecast(Result):
     def to_dict(self) -> dict[str, Any]:
         return {
             "table": to_plain(self.table.astype({"month": str})), "pool": to_plain(self.pool), "gaps": list(self.gaps),
-            "confidence": self.confidence, "coverage": self.coverage, "caveats": list(self.caveats),
+            "confidence": self.confidence, "coverage": to_plain(self.coverage), "checked": to_plain(self.checked),
+            "caveats": list(self.caveats),
         }  # fmt: skip
 
     def _repr_html_(self) -> str:
@@ -64,23 +72,26 @@ def forecast(
     """Forecast monthly counts, one series or many, and make totals agree with their parts.
 
     ``auto`` weights each model of the pool by its error over the last 24 months, told apart for each level (the total,
-    the first key of the columns, the first two, …). The levels are then reconciled: each series gives way in
-    proportion to its variance (weighted least squares), so parts add up to their totals.
+    the first key of the columns, the first two, …); ``best`` takes the one with the least error. The levels are then
+    reconciled: each series gives way in proportion to its variance (weighted least squares), so parts add up to their
+    totals. Intervals hold the wanted share of past errors, each made without looking ahead, and are widened for how
+    few of them say something new: errors of one month, and of months in a row, go together. Counts get whole ends.
 
     Parameters
     ----------
     series : counts on monthly periods; NaN is a gap, never a zero. Columns with several keys (force, type) make the
         levels; one column, or a Series, makes one level.
     horizon : months ahead, 1 to 12.
-    model : "auto" or a name from ``FORECAST_MODELS``.
+    model : "auto", "best" or a name from ``FORECAST_MODELS``.
     confidence : share of months that the intervals are to hold.
 
     Raises
     ------
-    InputError : fewer than 18 months with data, negative counts, a horizon or model out of range.
+    InputError : fewer than 18 months with data, or 6 of the last 24; negative counts, a horizon or model out of range.
 
     References: Bates & Granger 1969 (combination); Assimakopoulos & Nikolopoulos 2000 (Theta); Syntetos & Boylan 2005;
-    Tashman 2000 (rolling origin); Wickramasuriya, Athanasopoulos & Hyndman 2019 (reconciliation).
+    Tashman 2000 (rolling origin); Wickramasuriya, Athanasopoulos & Hyndman 2019 (reconciliation); Vovk, Gammerman &
+    Shafer 2005 (conformal intervals).
     """
     import pandas as pd
 
@@ -90,51 +101,52 @@ def forecast(
     ahead = months[-horizon:]
     levels = _levels(frame.columns)
     calendar, coming = frame.index.month.to_numpy() - 1, ahead.month.to_numpy() - 1
-    made = [_Level.make(values @ summing.T, calendar, coming, model, confidence) for _, _, summing in levels]
+    made = [_Level.make(name, values @ summing.T, calendar, coming, model, confidence) for name, _, summing in levels]
     expected = _reconcile([level.expected for level in made], [level.spread for level in made], levels)
-    tables, pools, hit, tried = [], [], 0.0, 0.0
+    whole = bool((values[np.isfinite(values)] % 1 == 0).all())
+    tables, pools, checks = [], [], []
     for (name, keys, _), level, mean in zip(levels, made, expected, strict=True):
-        low, high = level.interval(mean)
-        tables.append(_rows(name, keys, ahead, mean, low, high))
+        tables.append(_rows(name, keys, ahead, mean, *level.interval(mean, confidence, whole=whole)))
         pools.append(
             pd.DataFrame({"level": name, "model": level.names, "error": level.errors, "weight": level.weights})
         )
-        hit, tried = hit + level.inside, tried + level.tried
+        checks.append((name, level.tried, level.inside / level.tried if level.tried else np.nan))
     gaps = tuple(str(month) for month in frame.index[frame.isna().any(axis=1).to_numpy()])
-    caveats = [
-        "Recorded events, not crimes committed: reporting, recording and policing change, and a forecast follows."
+    tried, inside = sum(level.tried for level in made), sum(level.inside for level in made)
+    checked = pd.DataFrame(checks, columns=["level", "months", "coverage"])
+    coverage = inside / tried if tried else float("nan")
+    return Forecast(
+        pd.concat(tables, ignore_index=True), pd.concat(pools, ignore_index=True), confidence, coverage, checked, gaps,
+        _notes(gaps, checked, confidence),
+    )  # fmt: skip
+
+
+def _notes(gaps: tuple[str, ...], checked: pd.DataFrame, confidence: float) -> tuple[str, ...]:
+    said = [
+        "Recorded events, not crimes committed: reporting, recording and policing change, and a forecast follows.",
+        "Intervals reach as far as past errors did: they know nothing of a change that has no example in these months.",
     ]
     if gaps:
-        caveats.append(f"Months without data, left out rather than counted as quiet: {', '.join(gaps)}.")
-    pool = pd.concat(pools, ignore_index=True)
-    return Forecast(pd.concat(tables, ignore_index=True), pool, confidence, hit / max(tried, 1), gaps, tuple(caveats))
+        said.append(f"Months without data, left out rather than counted as quiet: {', '.join(gaps)}.")
+    if checked["coverage"].isna().any():
+        said.append("There are too few months to check the intervals on.")
+    said += [
+        f"Intervals meant to hold {confidence:.0%} held {row.coverage:.0%} of {row.months} past months "
+        f"(level: {row.level}), each drawn from the months before it."
+        for row in checked.dropna().itertuples()
+    ]
+    return tuple(said)
 
 
 def _checked(frame: pd.DataFrame, horizon: int, model: str, confidence: float) -> FloatArray:
     """Return (T, S) counts, or say what is wrong."""
-    import pandas as pd
-
-    if not isinstance(frame.index, pd.PeriodIndex) or frame.index.freqstr != "M":
-        raise InputError(
-            f"series: got an index of {type(frame.index).__name__}, expected months (pandas PeriodIndex 'M')"
-        )
-    if len(frame) > 1 and (np.diff(frame.index.asi8) != 1).any():
-        raise InputError("series: got months that are not consecutive; expected every month, with NaN where data lack")
     if not 1 <= horizon <= 12:
         raise InputError(f"horizon: got {horizon}, expected 1 to 12 months")
-    if model != "auto" and model not in FORECAST_MODELS:
-        raise InputError(f"model: got {model!r}, expected 'auto' or one of: {', '.join(FORECAST_MODELS)}")
+    if model not in ("auto", "best", *FORECAST_MODELS):
+        raise InputError(f"model: got {model!r}, expected 'auto', 'best' or one of: {', '.join(FORECAST_MODELS)}")
     if not 0.5 <= confidence < 1:
         raise InputError(f"confidence: got {confidence}, expected at least 0.5 and below 1")
-    values = frame.to_numpy(dtype=np.float64)
-    known = np.isfinite(values)
-    if known.sum(axis=0).min(initial=len(frame)) < _LEAST_MONTHS or not values.size:
-        raise InputError(
-            f"series: got {known.sum(axis=0).min(initial=0)} months with data, expected at least {_LEAST_MONTHS}"
-        )
-    if (values[known] < 0).any():
-        raise InputError(f"series: got a count of {values[known].min():g}, expected none below 0")
-    return values
+    return read_periods(frame, every=("M",), least=_LEAST_MONTHS)
 
 
 Levels = list[tuple[str, list[Any], FloatArray]]
@@ -164,25 +176,34 @@ class _Level:
     weights: FloatArray  # (M,)
     expected: FloatArray  # (H, S)
     spread: FloatArray  # (S,) standard deviation of (count - expected) / sqrt(expected)
-    tails: FloatArray  # (2, H) quantiles of the standardised errors
-    inside: float
+    reach: FloatArray  # (H,) of these, to either end of the interval
+    inside: int
     tried: int
 
     @classmethod
-    def make(cls, values: FloatArray, calendar: IntArray, coming: IntArray, model: str, confidence: float) -> _Level:
+    def make(
+        cls, level: str, values: FloatArray, calendar: IntArray, coming: IntArray, model: str, confidence: float
+    ) -> _Level:
         horizon, total = len(coming), len(values)
-        names = list(FORECAST_MODELS) if model == "auto" else [model]
-        cuts = np.arange(max(total - _ORIGINS, min(_LEAST_MONTHS, total - 1)), total + 1)
+        recent = int(np.isfinite(values[-_ORIGINS:]).sum(axis=0).min())
+        if recent < _LEAST_RECENT:
+            raise InputError(
+                f"series: got {recent} of the last {_ORIGINS} months with data (level: {level}), expected at least "
+                f"{_LEAST_RECENT} for each series and sum; leave out series that ended"
+            )
+        names = list(FORECAST_MODELS) if model in ("auto", "best") else [model]
+        first = min(_LEAST_MONTHS, max(total - horizon - _LEAST_BEFORE, _LEAST_BEFORE))
+        cuts = np.arange(max(total - _ORIGINS, first), total + 1)
         pool = model_pool(values, calendar, cuts, horizon)
         made = np.stack([pool[name] for name in names], axis=1)  # (O, M, H, S)
         past, latest = made[:-1], made[-1]
         later = cuts[:-1, None] + np.arange(horizon)
         happened = np.where((later < total)[..., None], values[np.minimum(later, total - 1)], np.nan)
-        errors = _scaled_errors(past, happened, values)
-        weights = np.exp(-(errors / max(errors.min(), 1e-12) - 1) / _TEMPERATURE)
-        weights /= weights.sum()
+        off = _scaled_errors(past, happened, values)
+        errors = _mean(off)
+        weights = _weights(errors, best=model == "best")
         expected = np.einsum("m,mhs->hs", weights, latest)
-        said = np.einsum("m,omhs->ohs", weights, past)
+        said = np.einsum("om,omhs->ohs", _weights(_known_then(off), best=model == "best"), past)
         return cls._measured(names, errors, weights, expected, said, happened, confidence)
 
     @classmethod
@@ -191,46 +212,127 @@ class _Level:
         happened: FloatArray, confidence: float,
     ) -> _Level:  # fmt: skip
         """Return the level with the spread of its past errors: each series' own, shrunk to the level's."""
-        off = (happened - said) / np.sqrt(np.maximum(said, 0.5))
-        known = np.isfinite(off)
-        number = known.sum(axis=(0, 1))
-        square = np.where(known, off, 0.0) ** 2
-        common = square.sum() / max(known.sum(), 1)
-        spread = np.sqrt((square.sum(axis=(0, 1)) + _SHRINK * common) / (number + _SHRINK))
-        standard = off / np.maximum(spread, 1e-9)
-        tails = np.stack([np.nanquantile(row, _ends(confidence, row)) for row in standard.transpose(1, 0, 2)], axis=1)
-        within = (standard >= tails[0][:, None]) & (standard <= tails[1][:, None])
-        return cls(names, errors, weights, expected, spread, tails, float(within[known].sum()), int(known.sum()))
+        off = (happened - said) / np.sqrt(np.maximum(said, 0.5))  # (O, H, S)
+        spread = _spread(off[None])[0]
+        reach, inside, tried = np.zeros(off.shape[1]), 0, 0
+        for h in range(off.shape[1]):
+            design = _design_effect(off[:, h] / np.maximum(spread, 1e-9))
+            reach[h] = _reach(np.abs(off[None, :, h] / np.maximum(spread, 1e-9)), design, confidence)[0]
+            hit, known = _look_back(off, h, design, confidence)
+            inside, tried = inside + hit, tried + known
+        return cls(names, errors, weights, expected, spread, reach, inside, tried)
 
-    def interval(self, mean: FloatArray) -> tuple[FloatArray, FloatArray]:
-        """Return the (H, S) ends around a reconciled mean."""
-        reach = self.spread * np.sqrt(np.maximum(mean, 0.5))
-        return np.maximum(mean + self.tails[0][:, None] * reach, 0.0), mean + self.tails[1][:, None] * reach
+    def interval(self, mean: FloatArray, confidence: float, *, whole: bool) -> tuple[FloatArray, FloatArray]:
+        """Return the (H, S) ends around a reconciled mean; where ``whole``, the outermost counts inside them.
+
+        Errors of rare events are lumpy, so counts get no narrower an interval than Poisson's.
+        """
+        from scipy.special import pdtrik
+
+        far = self.reach[:, None] * self.spread * np.sqrt(np.maximum(mean, 0.5))
+        low, high = np.maximum(mean - far, 0.0), mean + far
+        if not whole:
+            return low, high
+        rate = np.maximum(mean, 1e-9)
+        least, most = (np.ceil(np.nan_to_num(pdtrik(p, rate))) for p in ((1 - confidence) / 2, (1 + confidence) / 2))
+        return np.minimum(np.ceil(low), least), np.maximum(np.floor(high), most)
 
 
-def _ends(confidence: float, errors: FloatArray) -> list[float]:
-    """Return the lower and upper quantile of (O, S) standardised errors that hold ``confidence`` of the next ones.
+def _spread(off: FloatArray) -> FloatArray:
+    """Return (K, S) spreads from (K, O, H, S) errors; NaN is unknown."""
+    known = np.isfinite(off)
+    number, square = known.sum(axis=(1, 2)), (np.where(known, off, 0.0) ** 2).sum(axis=(1, 2))
+    common = square.sum(axis=1, keepdims=True) / np.maximum(number.sum(axis=1, keepdims=True), 1)
+    return np.sqrt((square + _SHRINK * common) / (number + _SHRINK))
 
-    A quantile of n errors holds less than its share of the next (split conformal prediction: Vovk et al. 2005), and
-    series of one month err together, so n is the number of errors over their design effect 1 + (S - 1) correlation.
+
+def _design_effect(errors: FloatArray) -> float:
+    """Return how many of (O, S) errors say what one independent error would.
+
+    1 + (S - 1) correlation for series of one month that err together, times 1 + 2 sum of correlations for months in
+    a row (Kish 1965; Newey & West 1987).
     """
-    errors = errors[np.isfinite(errors).all(axis=1)]
-    origins, series = errors.shape
-    together = errors.mean(axis=1).var() / max(errors.var(axis=0).mean(), 1e-12) if origins > 1 else 1.0
-    number = max(origins * series / max(series * together, 1.0), 1.0)
-    outside = max((1 - confidence) / 2 - (1 + confidence) / 2 / number, 0.0)
-    return [outside, 1 - outside]
+    known = np.isfinite(errors).any(axis=1)
+    if known.sum() < 2:
+        return float(errors.size)
+    series = np.isfinite(errors[known]).sum(axis=1)
+    month = np.nansum(errors[known], axis=1) / series
+    together = (month**2).sum() / max(float((np.nansum(errors[known] ** 2, axis=1) / series).sum()), 1e-12)
+    lags = np.arange(1, min(_LAGS, len(month) - 1) + 1)
+    alike = [(month[lag:] * month[:-lag]).sum() / max((month**2).sum(), 1e-12) for lag in lags]
+    serial = 1.0 + 2 * float(((1 - lags / (_LAGS + 1)) * alike).sum())
+    return max(float(series.mean()) * together, 1.0) * max(serial, 1.0)
+
+
+def _reach(errors: FloatArray, design: float, confidence: float) -> FloatArray:
+    """Return (K,) quantiles of (K, O, S) absolute errors, NaN unknown, that hold ``confidence`` of the next ones.
+
+    A quantile of n errors holds less than its share of the next (split conformal prediction), n being the number of
+    errors over their design effect. Without an error the answer is infinite.
+    """
+    flat = np.sort(errors.reshape(len(errors), -1), axis=1)  # NaN last
+    number = np.isfinite(flat).sum(axis=1)
+    share = np.minimum(confidence * (1 + design / np.maximum(number, 1)), 1.0)
+    place = np.maximum(share * (number - 1), 0.0)
+    below = np.floor(place).astype(np.int64)
+    above = np.minimum(below + 1, np.maximum(number - 1, 0))
+    rows = np.arange(len(flat))
+    found = flat[rows, below] + (place - below) * (flat[rows, above] - flat[rows, below])
+    return np.where(number > 0, found, np.inf)
+
+
+def _look_back(off: FloatArray, h: int, design: float, confidence: float) -> tuple[int, int]:
+    """Return how many past errors lay inside intervals drawn from the errors known before, and how many were tried."""
+    origins, horizon = off.shape[:2]
+    turn = np.arange(_LEAST_BEFORE, origins)
+    if not len(turn):
+        return 0, 0
+    then = turn[:, None, None] > np.arange(origins)[None, :, None] + np.arange(horizon)  # (K, O, H) known by then
+    spread = np.maximum(_spread(np.where(then[..., None], off, np.nan)), 1e-9)  # (K, S)
+    before = np.where(then[:, :, h, None], np.abs(off[:, h]), np.nan) / spread[:, None]
+    reach = _reach(before, design, confidence)
+    tested = np.abs(off[turn, h]) / spread
+    known = np.isfinite(tested)
+    return int((tested[known] <= np.broadcast_to(reach[:, None], tested.shape)[known]).sum()), int(known.sum())
 
 
 def _scaled_errors(past: FloatArray, happened: FloatArray, values: FloatArray) -> FloatArray:
-    """Return (M,) mean absolute error, each series in units of its own seasonal naive error."""
+    """Return (O, M, H) mean absolute errors, each series in units of its own seasonal naive error; NaN if unknown."""
     lag = 12 if len(values) > 24 else 1
     change = np.abs(values[lag:] - values[:-lag])
     known = np.isfinite(change)
     scale = np.where(known, change, 0.0).sum(axis=0) / np.maximum(known.sum(axis=0), 1)
     moving = scale > 0  # a series that never changes says nothing about the models
     off = np.abs(past - happened[:, None])[..., moving] / scale[moving]
-    return np.nanmean(off, axis=(0, 2, 3)) if moving.any() else np.ones(past.shape[1])
+    number = np.isfinite(off).sum(axis=-1)
+    return np.divide(np.nansum(off, axis=-1), number, out=np.full(number.shape, np.nan), where=number > 0)
+
+
+def _mean(off: FloatArray) -> FloatArray:
+    """Return (M,) means of the known errors; 1 where nothing tells the models apart."""
+    number = np.isfinite(off).sum(axis=(0, 2))
+    return np.divide(np.nansum(off, axis=(0, 2)), number, out=np.ones(len(number)), where=number > 0)
+
+
+def _known_then(off: FloatArray) -> FloatArray:
+    """Return (O, M) mean of the errors known at each past origin; 1 while there was none."""
+    origins, models, horizon = off.shape
+    total, number = np.zeros((origins, models)), np.zeros((origins, models))
+    for h in range(horizon):
+        seen = np.isfinite(off[: max(origins - h - 1, 0), :, h])
+        total[h + 1 :] += np.cumsum(np.where(seen, off[: len(seen), :, h], 0.0), axis=0)
+        number[h + 1 :] += np.cumsum(seen, axis=0)
+    return np.divide(total, number, out=np.ones_like(total), where=number > 0)
+
+
+def _weights(errors: FloatArray, *, best: bool) -> FloatArray:
+    """Return (..., M) weights that sum to 1 from the models' errors."""
+    least = errors.min(axis=-1, keepdims=True)
+    if best:
+        weights = (errors == least).astype(np.float64)
+    else:
+        weights = np.exp(-(errors / np.maximum(least, 1e-12) - 1) / _TEMPERATURE)
+    return weights / weights.sum(axis=-1, keepdims=True)
 
 
 def _reconcile(expected: list[FloatArray], spread: list[FloatArray], levels: Levels) -> list[FloatArray]:

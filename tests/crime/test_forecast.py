@@ -125,8 +125,82 @@ def test_real_layout(town_events):
     (lambda f: f.iloc[:12], {}, "at least 18"), (lambda f: -f, {}, "none below 0"),
     (lambda f: f.iloc[[0, *range(2, 84)]], {}, "consecutive"), (lambda f: f.reset_index(drop=True), {}, "PeriodIndex"),
     (lambda f: f, {"horizon": 0}, "1 to 12"), (lambda f: f, {"model": "prophet"}, "one of"),
-    (lambda f: f, {"confidence": 1.0}, "below 1"), (lambda f: f * np.nan, {}, "months with data"),
+    (lambda f: f, {"confidence": 1.0}, "below 1"), (lambda f: f * np.nan, {}, "periods with data"),
 ])  # fmt: skip
 def test_bad_input_says_what_is_wanted(change, options, words):
     with pytest.raises(InputError, match=words):
         forecast(change(drawn(np.random.default_rng(4))), **({"horizon": 3} | options))
+
+
+def test_best_takes_one_model_for_each_level():
+    rng = np.random.default_rng(5)
+    frame = drawn(rng, groups=3)
+    pool = forecast(frame, horizon=2, model="best").pool
+    best = pool[pool["weight"] == 1.0].set_index("level")
+    assert list(best.index) == ["total", "type"]
+    for level, rows in pool.groupby("level"):
+        assert best.loc[level, "error"] == rows["error"].min()
+    assert forecast(frame, horizon=2, model=str(best["model"].iloc[0])).table["expected"].notna().all()
+
+
+def test_coverage_is_told_per_level_and_from_the_past_alone():
+    frame = drawn(np.random.default_rng(6), count=72)
+    found = forecast(frame, horizon=3)
+    assert list(found.checked["level"]) == ["total", "type"]
+    assert found.checked["months"].tolist() == [17 + 16 + 18, 6 * (17 + 16 + 18)]
+    assert found.coverage == pytest.approx(np.average(found.checked["coverage"], weights=found.checked["months"]))
+    assert found.to_dict()["checked"][1]["level"] == "type"
+    # a shock in the last months lowers what is told, and is said
+    shock = frame.copy()
+    shock.iloc[-4:] = (shock.iloc[-4:] * 0.3).round()
+    told = forecast(shock, horizon=3)
+    assert told.coverage < found.coverage - 0.05
+    assert any(f"held {told.checked['coverage'][0]:.0%}" in text for text in told.caveats)
+    assert np.isfinite(forecast(frame.iloc[:18, :1], horizon=12).table["high"]).all()
+
+
+def test_a_share_of_past_months_is_held_by_a_stationary_series():
+    """What is told of the past is what then happens: 40 series of counts about a fixed mean, z of 3."""
+    told, held = [], []
+    for seed in range(40):
+        counts = np.random.default_rng(seed).negative_binomial(20, 0.25, 63).astype(float)
+        found = forecast(pd.Series(counts[:60], months(60)), horizon=3)
+        told.append(found.coverage)
+        table = found.table
+        held.append(((counts[60:] >= table["low"]) & (counts[60:] <= table["high"])).mean())
+    assert 0.72 < np.mean(told) < 0.9
+    assert np.mean(held) > 0.8 - 3 * np.sqrt(0.16 / 120)
+
+
+def test_intervals_of_rare_events_are_counts():
+    rng = np.random.default_rng(7)
+    frame = pd.DataFrame(rng.poisson([0.1, 0.6, 30], (60, 3)).astype(float), months(60), columns=list("abc"))
+    table = forecast(frame, horizon=3).table
+    ends = table[["low", "high"]].to_numpy()
+    assert (ends >= 0).all()
+    assert (ends % 1 == 0).all()
+    rare = table[table["series"] == "b"]
+    assert (rare["low"] == 0).all()  # half the months have none
+    assert (rare["high"] >= 1).all()
+    rates = forecast(frame / 3, horizon=3).table
+    assert (rates["low"] % 1 != 0).any()  # numbers that are no counts get no whole ends
+
+
+def test_gaps_at_the_end_and_series_that_ended():
+    series = drawn(np.random.default_rng(8), groups=1)["g0"]
+    series.iloc[-3:] = np.nan
+    table = forecast(series, horizon=6).table
+    assert np.isfinite(table[["expected", "low", "high"]].to_numpy()).all()
+    assert str(table["month"].iloc[0]) == str(series.index[-1] + 1)
+    frame = drawn(np.random.default_rng(9), groups=2)
+    frame.iloc[40:, 1] = np.nan
+    with pytest.raises(InputError, match="leave out series that ended"):
+        forecast(frame, horizon=3)
+    with pytest.raises(InputError, match="inf"):
+        forecast(series.replace(series.iloc[0], np.inf), horizon=3)
+
+
+@pytest.mark.parametrize("count", [0, 1, 3])
+def test_few_months_are_an_error(count):
+    with pytest.raises(InputError, match=f"got {count} periods with data, expected at least 18 months"):
+        forecast(pd.Series(np.ones(count), months(count)), horizon=1)
