@@ -25,13 +25,14 @@ LIBRARY = ROOT / "crimeface_lib"
 #: The functions that search a watchlist, predict places or profile a series. They take arrays and tables and know no
 #: gate; what a user reaches them through (CLI, notebooks, apps, HTTP) is the public path, and asks for a permit.
 GATED = {
+    "crimeface_lib.recognition.Gallery.search",
     "crimeface_lib.recognition.Watchlist.search",
     "crimeface_lib.crime.predict_places",
     "crimeface_lib.crime.evaluate_places",
     "crimeface_lib.crime.geographic_profile",
 }
 #: What a gated function returns. A new function with such a result has to be listed above.
-GATED_RESULTS = ("CandidateList", "PlaceRisk", "PlaceEvaluation", "GeographicProfile")
+GATED_RESULTS = ("CandidateList", "Searches", "PlaceRisk", "PlaceEvaluation", "GeographicProfile")
 #: The gated way itself, and counts over time: no place, no person.
 NEITHER = {
     "crimeface_lib.workflow.Run.search", "crimeface_lib.workflow.Run.permit_search", "crimeface_lib.crime.forecast",

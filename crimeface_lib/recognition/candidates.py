@@ -12,6 +12,8 @@ from crimeface_lib.core.results import Result
 if TYPE_CHECKING:
     import pandas as pd
 
+    from crimeface_lib.recognition.openset import OpenSetRate
+
 MEANING = (
     "A likelihood ratio (LR) says how many times more probable this score is if both photos show the same person "
     "than if they show two different people. It is not the probability that they are the same person: that also "
@@ -65,6 +67,11 @@ class CandidateList(Result):
     probe_quality : 0–100. probe_note : which face of how many was searched.
     embedder, version : what made the templates. calibration : its summary.
     level : of the intervals. caveats : sentences that belong on every page that shows this list.
+    mode : "threshold" (the entries that reach ``threshold``; ISO/IEC 19795-1 calls it identification) or "rank" (the
+        best, however low they score; an investigation).
+    fpir : how often someone who is not on the list would yield a candidate; None where there is no threshold.
+    index : how the entries were searched; recall : the share of the exact list that it finds, 1 for "exact".
+    unreadable : records that could not be read, and were not searched.
     """
 
     candidates: tuple[Candidate, ...]
@@ -76,9 +83,20 @@ class CandidateList(Result):
     calibration: dict[str, Any]
     level: float
     caveats: tuple[str, ...]
+    mode: str = "rank"
+    threshold: float | None = None
+    fpir: OpenSetRate | None = None
+    index: str = "exact"
+    recall: float = 1.0
+    unreadable: tuple[str, ...] = ()
 
     def __len__(self) -> int:
         return len(self.candidates)
+
+    @property
+    def mode_words(self) -> str:
+        """What was asked for: those above a threshold, or the best."""
+        return "the best by rank" if self.threshold is None else f"those that reach the threshold {self.threshold:.3f}"
 
     def to_frame(self) -> pd.DataFrame:
         import pandas as pd
@@ -99,10 +117,35 @@ class CandidateList(Result):
         caveats = "".join(f"<li>{escape(text)}</li>" for text in self.caveats)
         return (
             f'<div class="cf-candidates"><p><b>{len(self)} candidates</b> of {self.gallery_size:,} entries searched · '
+            f"{self.mode_words} · "
             f"probe quality {_quality(self.probe_quality)} of 100 · intervals {self.level:.0%}</p>"
             f'<table class="cf-table"><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table>'
             f"<ul>{caveats}</ul></div>"
         )
+
+
+@dataclass(frozen=True, slots=True)
+class Searches(Result):
+    """The candidate lists of several probes. ``lists`` : probe number → list; ``failures`` : number → reason."""
+
+    lists: dict[int, CandidateList]
+    failures: dict[int, str]
+
+    def __len__(self) -> int:
+        return len(self.lists)
+
+    def to_frame(self) -> pd.DataFrame:
+        """Return the candidates of all probes, one row each."""
+        import pandas as pd
+
+        frames = [found.to_frame().assign(probe=probe) for probe, found in self.lists.items() if len(found)]
+        columns = ["probe", *Candidate.__dataclass_fields__]
+        return pd.concat(frames, ignore_index=True)[columns] if frames else pd.DataFrame(columns=columns)
+
+    def _repr_html_(self) -> str:
+        told = "".join(f"<li>probe {probe}: {escape(why)}</li>" for probe, why in self.failures.items())
+        pages = "".join(f"<h4>Probe {probe}</h4>{found._repr_html_()}" for probe, found in self.lists.items())
+        return f"<div>{pages}" + (f"<p>Not searched:</p><ul>{told}</ul>" if told else "") + "</div>"
 
 
 def lr_text(ratio: float, low: float, high: float) -> str:
@@ -128,18 +171,33 @@ def _number(value: float) -> str:
     return f"{mantissa} × 10{str(power).translate(str.maketrans('-0123456789', '⁻⁰¹²³⁴⁵⁶⁷⁸⁹'))}"
 
 
-def caveats(calibration: Any, *, gallery_size: int, top: int) -> tuple[str, ...]:
-    """Return what must be said beside a list made with this calibration over this many entries."""
+def caveats(
+    calibration: Any, *, gallery_size: int, shown: int, fpir: OpenSetRate | None, index: str, unreadable: int
+) -> tuple[str, ...]:
+    """Return what must be said beside a list made with this calibration over this many entries.
+
+    Parameters
+    ----------
+    shown : candidates on the list. fpir : of the threshold, None where the best are listed by rank.
+    index : empty where the search was exact. unreadable : records that were left out because they are damaged.
+    """
     pairs, people = sum(calibration.pairs), calibration.subjects
-    return (
+    said = [
         MEANING,
         f"The LRs were calibrated on {calibration.dataset or 'an unnamed data set'} ({pairs:,} pairs of {people:,} "
         "people). They do not carry over to photos of another kind, such as CCTV, low resolution, strong light or "
         "other ages, without a calibration on pairs like those of the case; the intervals do not cover that "
         "difference.",
-        f"{gallery_size:,} entries were searched and the best {top:,} are shown. The more entries, the more resemble "
+        f"{gallery_size:,} entries were searched and the best {shown:,} are shown. The more entries, the more resemble "
         "the probe by chance, so the first rank is no evidence by itself. Where the score is the only evidence, an LR "
         "below the number of people who could be the person in the probe leaves it more likely to be someone else.",
+        fpir.sentence
+        if fpir
+        else "The list has no threshold: every search yields candidates, also one for a person who is not on the list.",
         "The person in the probe may not be on the watchlist at all.",
-        DECISIONS,
-    )
+    ]
+    if index:
+        said.append(f"The search was approximate and may have missed entries: {index}.")
+    if unreadable:
+        said.append(f"{unreadable:,} records of the watchlist are damaged or missing and were not searched.")
+    return (*said, DECISIONS)

@@ -1,80 +1,47 @@
 """An encrypted watchlist: each entry sealed on its own, lawful by its fields, gone when it expires.
 
-A record on disk is an id and one AES-256-GCM box; the box holds subject, model, version, purpose fields and template
-together, and the id is its associated data. So nothing about a person is readable without the key, no field can be
-changed, and two records can't be exchanged. Encryption is not irreversibility: whoever has the key has the templates.
+How a record lies on disk, and what that tells without the key, is written in ``sealed``. Encryption is not
+irreversibility: whoever has the key has the templates.
 """
 
 from __future__ import annotations
 
-import base64
-import json
-import secrets
-from collections.abc import Collection, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Iterable, Sequence
 from datetime import date, datetime
 from pathlib import Path
-from typing import Any
+from typing import Literal
 
-import numpy as np
-from cryptography.exceptions import InvalidTag
-from cryptography.hazmat.primitives.ciphers.aead import AESGCM
-
-from crimeface_lib.core.clock import Clock, to_iso, utc_now
-from crimeface_lib.core.errors import InputError, IntegrityError, NoFaceError, NotFoundError, RefusedError
-from crimeface_lib.core.hashing import canonical_json
-from crimeface_lib.core.results import Result
+from crimeface_lib.core.clock import Clock, utc_now
+from crimeface_lib.core.errors import InputError, IntegrityError, NoFaceError, RefusedError
 from crimeface_lib.core.types import Float32Array
-from crimeface_lib.recognition.calibrate import Calibration, load_calibration
-from crimeface_lib.recognition.candidates import Candidate, CandidateList, caveats
-from crimeface_lib.recognition.compare import score_pairs
+from crimeface_lib.recognition.calibrate import Calibration
+from crimeface_lib.recognition.candidates import CandidateList
 from crimeface_lib.recognition.embed import Embeddings
+from crimeface_lib.recognition.enrolment import Enroller, Enrolment, check_policy, entries_to_be, minor_facts
+from crimeface_lib.recognition.gallery import Gallery, only_probe
+from crimeface_lib.recognition.locked import LockedRows
+from crimeface_lib.recognition.records import Record, Records, require_whole
+from crimeface_lib.recognition.rotation import Rotation, turn, turn_back
+from crimeface_lib.recognition.sealed import Entry, Head, Seals
+from crimeface_lib.recognition.search import Progress
+from crimeface_lib.recognition.transfer import Transfer, export_records, import_records
 from crimeface_lib.storage import DocumentStore, TinyDocuments
-
-_TABLE = "entries"
-_DOMAIN = b"crimeface watchlist v1|"
-
-
-@dataclass(frozen=True, slots=True)
-class Entry(Result):
-    """What the watchlist knows of an entry; the template itself is never part of it.
-
-    ``expires`` is the last day on which the entry is searched. ``quality`` is 0–100, None where unknown.
-    ``minor_approval`` is the reference of the extra approval that an entry of a child (``minor``) has.
-    """
-
-    record: str
-    subject: str
-    source: str
-    rationale: str
-    category: str
-    added_by: str
-    added_at: str
-    expires: date
-    quality: float | None
-    embedder: str
-    version: str
-    minor: bool = False
-    minor_approval: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class Enrolment(Result):
-    """How many of the images were enrolled, and why the others were not (index → reason)."""
-
-    enrolled: int
-    failures: dict[int, str]
 
 
 class Watchlist:
     """Open with ``Watchlist.open(folder, key=…)``.
 
-    Fit for some thousand entries: all lie in one JSON document store, which is read for each search (0.04 s for
-    1,000, 0.4 s for 5,000) and rewritten for each enrolment (enrolling 5,000 at once takes 12 s).
+    The JSON file of a folder holds up to 10,000 entries; for more, give a database as ``documents``
+    (``storage.open_documents("sqlite:///…")``).
     """
 
-    def __init__(self, store: DocumentStore, *, key: bytes, clock: Clock) -> None:
-        self._store, self._box, self._clock = store, AESGCM(key), clock
+    def __init__(
+        self, store: DocumentStore, *, key: bytes, clock: Clock = utc_now, rotation: Rotation | None = None
+    ) -> None:
+        self._records, self._clock, self._rotation = Records(store, key=key), clock, rotation
+        head = self._records.head()
+        if head is not None and len(head) and head.rotation != ("" if rotation is None else rotation.id):
+            raise RefusedError("watchlist: its templates are turned by another rotation; open it with that one")
 
     @classmethod
     def open(
@@ -84,6 +51,7 @@ class Watchlist:
         key: bytes,
         clock: Clock = utc_now,
         documents: DocumentStore | None = None,
+        rotation: Rotation | None = None,
         purge: bool = True,
     ) -> Watchlist:
         """Open the watchlist in the folder ``store``, made with the first entry; expired entries are purged.
@@ -93,15 +61,16 @@ class Watchlist:
         key : 32 bytes, from ``storage.KeyRing.derive``.
         clock : tells when entries are added and expire.
         documents : where the sealed records lie; a JSON file in the folder by default.
+        rotation : the turn of this application, from ``template_rotation``; templates are kept turned by it.
         purge : False where the caller knows of legal holds and purges itself.
 
         Raises
         ------
-        InputError : a key of another length. IntegrityError : another key, or altered records.
+        InputError : a key of another length. IntegrityError : another key. RefusedError : the list was made with
+            another rotation.
         """
-        if len(key) != 32:
-            raise InputError(f"key: got {len(key)} bytes, expected 32; derive one with storage.KeyRing.derive")
-        found = cls(documents or TinyDocuments.open(Path(store) / "entries.json"), key=key, clock=clock)
+        documents = documents or TinyDocuments.open(Path(store) / "entries.json")
+        found = cls(documents, key=key, clock=clock, rotation=rotation)
         if purge:
             found.purge()
         return found
@@ -110,8 +79,16 @@ class Watchlist:
         return f"<Watchlist of {len(self)} entries>"
 
     def __len__(self) -> int:
-        return len(self._store.find(_TABLE))
+        head = self._records.head()
+        return 0 if head is None else len(head)
 
+    @property
+    def digest(self) -> str:
+        """What identifies the list as it is now, for an audit log: it changes with each entry and gives none away."""
+        head = self._records.head()
+        return self._records.seals.label("digest", "" if head is None else f"{len(head)} {head.total:x}")
+
+    # -- enrolment -----------------------------------------------------------------------------------------
     def enrol(
         self,
         embedding: Embeddings,
@@ -124,6 +101,8 @@ class Watchlist:
         expires: date | None = None,
         minor: bool = False,
         minor_approval: str | None = None,
+        photo: str = "",
+        duplicate_score: float | None = None,
     ) -> Entry:
         """Add one entry; each field is required by law or policy, so a missing one is refused by name.
 
@@ -133,18 +112,26 @@ class Watchlist:
         source : where the photo lawfully comes from. rationale : why the person is on the list.
         expires : last day of the entry, not in the past.
         minor : the person is a child; then ``minor_approval``, the reference of the extra approval, is needed too.
+        photo : SHA-256 of the photo, if known.
+        duplicate_score : refuse a template that scores this much with that of another subject.
 
         Raises
         ------
-        RefusedError : a field is missing, the entry would already have expired, or the list holds templates of
-            another model. NoFaceError : the image has no template.
+        RefusedError : a field is missing, the entry would already have expired, the list holds templates of another
+            model, or it holds this photo or template (``enrol_many`` reports those of other subjects instead).
+            NoFaceError : the image has no template.
         """
         if len(embedding) != 1:
             raise InputError(f"embedding: got {len(embedding)} images, expected 1; enrol_many takes more")
         if embedding.failures:
             raise NoFaceError(f"not enrolled: {embedding.failures[0]}")
-        shared = {"source": source, "rationale": rationale, "category": category, "added_by": added_by}
-        return self._add(embedding, [0], [subject], shared | _minor(minor, minor_approval), expires)[0]
+        facts = {"source": source, "rationale": rationale, "category": category, "added_by": added_by}
+        facts |= minor_facts(minor, minor_approval)
+        new = entries_to_be(embedding, [0], [subject], [photo], expires=expires, at=self._clock(), facts=facts)
+        told = self._enroller("refuse", duplicate_score).add(embedding, [0], new)
+        if told.present:
+            raise RefusedError("watchlist entry: this photo is there under this name; remove that entry first")
+        return new[0]
 
     def enrol_many(
         self,
@@ -158,34 +145,117 @@ class Watchlist:
         expires: date | None = None,
         minor: bool = False,
         minor_approval: str | None = None,
+        photos: Sequence[str] | None = None,
+        duplicates: str = "report",
+        duplicate_score: float | None = None,
+        batch: int = 1000,
+        progress: Progress | None = None,
     ) -> Enrolment:
-        """Add one entry for each image that has a template, all or none; the others are told with their reason.
+        """Add one entry for each image that has a template and is not there under its name; tell of the others.
+
+        Each batch is on the disk or not at all. Interrupted and called again, it goes on where it was.
 
         Parameters
         ----------
         subjects : N names; ``embeddings.subjects`` by default. The other fields hold for all: see ``enrol``.
+        photos : N SHA-256 of the photos, by which a photo is known again; the template itself by default.
+        duplicates : what becomes of images that resemble somebody under another name: "report" them in the result,
+            "skip" them, or "refuse" to enrol anything. The same photo or template always counts.
+        duplicate_score : a score from which two templates count as well; this compares each new template with all.
+        progress : called with how many are done, and of how many.
 
         Raises
         ------
-        RefusedError, InputError : as ``enrol``; as many names as images are needed.
+        RefusedError, InputError : as ``enrol``, before anything is written; as many names as images are needed.
         """
         names = list(subjects if subjects is not None else embeddings.subjects)
-        if len(names) != len(embeddings):
-            raise InputError(f"subjects: got {len(names)}, expected {len(embeddings)}, one for each image")
+        shas = list(photos if photos is not None else [""] * len(embeddings))
+        for what, given in (("subjects", names), ("photos", shas)):
+            if len(given) != len(embeddings):
+                raise InputError(f"{what}: got {len(given)}, expected {len(embeddings)}, one for each image")
+        if batch < 1:
+            raise InputError(f"batch: got {batch}, expected at least 1")
         rows = [i for i in range(len(embeddings)) if i not in embeddings.failures]
-        shared = {"source": source, "rationale": rationale, "category": category, "added_by": added_by}
-        shared |= _minor(minor, minor_approval)
-        added = self._add(embeddings, rows, [names[i] for i in rows], shared, expires)
-        return Enrolment(enrolled=len(added), failures=dict(embeddings.failures))
+        facts = {"source": source, "rationale": rationale, "category": category, "added_by": added_by}
+        facts |= minor_facts(minor, minor_approval)
+        new = entries_to_be(
+            embeddings, rows, [names[i] for i in rows], [shas[i] for i in rows], expires=expires, at=self._clock(),
+            facts=facts,
+        )  # fmt: skip
+        return self._enroller(duplicates, duplicate_score, batch, progress).add(embeddings, rows, new)
 
-    def entries(self) -> list[Entry]:
-        """Return what is known of each entry, in order of enrolment, without templates.
+    def known(self, subjects: Iterable[str]) -> set[str]:
+        """Return which of these subjects are on the list; no entry is opened."""
+        labels = {self._records.seals.label("subject", name.strip()): name for name in subjects}
+        return {labels[record["who"]] for record in self._records.found("who", set(labels))[0]}
+
+    def _enroller(
+        self, policy: str, score: float | None, batch: int = 1000, progress: Progress | None = None
+    ) -> Enroller:
+        check_policy(policy, score)
+        return Enroller(self._records, self._rotation, self.opened, policy, score, batch, progress)
+
+    # -- reading -------------------------------------------------------------------------------------------
+    def entries(self, *, damaged: str = "refuse") -> list[Entry]:
+        """Return what is known of each entry, in order of enrolment; no template is opened.
+
+        Parameters
+        ----------
+        damaged : "refuse", or "skip" to list the others where records are damaged or missing.
 
         Raises
         ------
-        IntegrityError : another key, or altered records.
+        IntegrityError : another key, or damaged records.
         """
-        return [entry for entry, _ in self._opened()]
+        found: list[Entry] = []
+        with self._records.transaction():
+            head = self._records.head()
+            if head is not None:
+                seals = self._records.seals
+                wrong = self._records.walk(head, lambda record: found.append(seals.about(record, head=head)))
+                require_whole(wrong, head, damaged)
+        return found
+
+    def check(self) -> tuple[str, ...]:
+        """Return what is wrong with the records, template and all: damaged, missing, put back; or nothing."""
+        with self._records.transaction():
+            head = self._records.head()
+            return () if head is None else self._records.walk(head, lambda r: self._records.verify(r, head=head))
+
+    def opened(self, *, index: str = "exact", damaged: str = "refuse") -> Gallery:
+        """Return the list with its templates open, for many searches; use it in a ``with`` block.
+
+        Parameters
+        ----------
+        index : "exact", or "faiss" ("faiss-ivf", "faiss-hnsw"): approximate, its recall is told with each list.
+        damaged : "refuse", or "skip" to search the others where records are damaged or missing.
+
+        Raises
+        ------
+        IntegrityError : another key, or damaged records. MissingBackendError : FAISS is not installed.
+        """
+        records: list[Record] = []
+        with self._records.transaction():
+            head = self._records.head()
+            rows = LockedRows(0, 0) if head is None else LockedRows(len(head), head.dimension)
+            try:
+                wrong: tuple[str, ...] = ()
+                if head is not None:
+                    wrong = self._records.walk(head, lambda record: self._open_next(record, rows, records, head))
+                    require_whole(wrong, head, damaged)
+                return Gallery(
+                    records, rows, head=head, seals=self._records.seals, clock=self._clock,
+                    rotation=self._rotation, unreadable=wrong, index=index,
+                )  # fmt: skip
+            except BaseException:
+                rows.close()
+                raise
+
+    def _open_next(self, record: Record, rows: LockedRows, records: list[Record], head: Head) -> None:
+        if len(records) == len(rows.array):
+            raise IntegrityError("watchlist: got more records than were enrolled")
+        self._records.seals.open_into(rows.array[len(records)], record, head=head)
+        records.append(record | {"sealed": record["sealed"].partition(".")[0]})
 
     def search(
         self,
@@ -193,191 +263,127 @@ class Watchlist:
         *,
         top: int = 20,
         threshold: float | None = None,
+        mode: str | None = None,
         calibration: Calibration | None = None,
         level: float = 0.95,
+        index: str = "exact",
+        damaged: str = "refuse",
     ) -> CandidateList:
-        """Return the ``top`` most similar entries with likelihood ratios; expired ones never appear.
+        """Return the most similar entries with likelihood ratios; expired ones never appear.
 
         Parameters
         ----------
-        embedding : of exactly one image.
-        threshold : entries that score below it are no candidates; None leaves none out.
+        embedding : of exactly one image; ``opened`` searches for several.
+        top : at most so many candidates.
+        threshold : entries that score below it are no candidates. Then the list says how often a search for somebody
+            who is not on the watchlist would yield one (FPIR).
+        mode : "threshold" (needs a threshold) or "rank" (the best, however low; has none). By default, what the
+            threshold implies.
         calibration : for this embedder and version; the one that comes with the library by default.
+        index, damaged : see ``opened``.
 
         Raises
         ------
         NoFaceError : the probe has no template. RefusedError : probe, entries and calibration are not of one
-            model and version. InputError : ``top`` below 1, or more than one probe.
-        IntegrityError : another key, or altered records.
+            model and version. InputError : ``top`` below 1, more than one probe, or a mode without its threshold.
+        IntegrityError : another key, or damaged records.
         """
-        if len(embedding) != 1 or top < 1:
-            raise InputError(f"got {len(embedding)} probes and top={top}, expected one probe and top ≥ 1")
-        if embedding.failures:
-            raise NoFaceError(f"not searched: {embedding.failures[0]}")
-        calibration = calibration or load_calibration(embedding.embedder)
-        _same_model("calibration", (calibration.embedder, calibration.version), embedding)
-        live = [(entry, row) for entry, row in self._opened() if not self._expired(entry, self._clock())]
-        for entry, _ in live[:1]:
-            _same_model("watchlist", (entry.embedder, entry.version), embedding)
-        ranked: tuple[Candidate, ...] = ()
-        if live:
-            gallery = np.stack([row for _, row in live])
-            scores = score_pairs(np.broadcast_to(embedding.vectors, gallery.shape), gallery)
-            best = np.argsort(-scores, kind="stable")[:top]
-            best = best[scores[best] >= (-np.inf if threshold is None else threshold)]
-            ratios = calibration.likelihood_ratio(scores[best], level=level)
-            ranked = tuple(
-                _candidate(rank, live[place][0], scores[place], ratios, rank - 1) for rank, place in enumerate(best, 1)
+        only_probe(embedding)
+        with self.opened(index=index, damaged=damaged) as gallery:
+            found = gallery.search(
+                embedding, top=top, threshold=threshold, mode=mode, calibration=calibration, level=level
             )
-        return CandidateList(
-            candidates=ranked,
-            gallery_size=len(live),
-            probe_quality=float(embedding.quality[0]),
-            probe_note=embedding.notes[0] if embedding.notes else "",
-            embedder=embedding.embedder,
-            version=embedding.version,
-            calibration=calibration.summary(),
-            level=level,
-            caveats=caveats(calibration, gallery_size=len(live), top=len(ranked)),
-        )
+        return found.lists[0]
 
+    # -- the end of entries --------------------------------------------------------------------------------
     def purge(self, at: datetime | None = None, *, held: Collection[str] = ()) -> int:
         """Delete the entries that expired before ``at`` (now by default) and return how many they were.
+
+        Only expired entries are looked at; one that is damaged stays, and ``check`` names it.
 
         Parameters
         ----------
         held : records that a legal hold keeps; expired, they appear in no search.
         """
-        return self._delete({record for record in self.expired(at) if record not in held})
+        with self._records.transaction():
+            past = self._records.past(self._day(at))
+            return self._records.delete(record for record in past if record["record"] not in held)
 
     def expired(self, at: datetime | None = None) -> list[str]:
         """Return the records that expired before ``at`` (now by default)."""
-        at = at or self._clock()
-        return [entry.record for entry in self.entries() if self._expired(entry, at)]
+        return [record["record"] for record in self._records.past(self._day(at))]
 
     def remove(self, record: str) -> None:
         """Delete one entry before its time.
 
         Raises
         ------
-        NotFoundError : no such record.
+        NotFoundError : no such record. IntegrityError : it is damaged; see ``forget_damaged``.
         """
-        if not self._delete({record}):
-            raise NotFoundError(f"no record {record!r} in this watchlist")
+        with self._records.transaction():
+            self._records.delete([self._records.by_name(record)])
 
-    def _delete(self, records: Collection[str]) -> int:
-        with self._store.transaction():
-            gone = [document["id"] for document in self._store.find(_TABLE) if document["record"] in records]
-            for id in gone:
-                self._store.delete(_TABLE, id)
-        return len(gone)
+    def forget_damaged(self) -> tuple[str, ...]:
+        """Delete the records that can't be read, count anew what is left, and return what was wrong.
 
-    @staticmethod
-    def _expired(entry: Entry, at: datetime) -> bool:
-        return at.date() > entry.expires
+        Restore a backup instead where there is one: this gives up what was damaged.
+        """
+        return self._records.forget_damaged()
 
-    def _add(
-        self,
-        embeddings: Embeddings,
-        rows: Sequence[int],
-        subjects: Sequence[str | None],
-        shared: dict[str, str | None],
-        expires: date | None,
-    ) -> list[Entry]:
-        at = self._clock()
-        if not isinstance(expires, date):
-            raise RefusedError(f"watchlist entry: expires is missing (got {expires!r}), expected the last day, a date")
-        last = expires.date() if isinstance(expires, datetime) else expires
-        if last < at.date():
-            raise RefusedError(f"watchlist entry: expires is {last}, expected {at.date()} or later")
-        added = []
-        with self._store.transaction():
-            for document in self._store.find(_TABLE)[:1]:
-                entry, _ = self._open(document)
-                _same_model("watchlist", (entry.embedder, entry.version), embeddings)
-            for row, subject in zip(rows, subjects, strict=True):
-                quality = float(embeddings.quality[row])
-                entry = Entry(
-                    record=secrets.token_hex(12),
-                    **_required({"subject": subject} | shared),
-                    added_at=to_iso(at),
-                    expires=last,
-                    quality=quality if np.isfinite(quality) else None,
-                    embedder=embeddings.embedder,
-                    version=embeddings.version,
-                    minor=bool(shared.get("minor_approval")),
-                )
-                sealed = self._seal(entry, embeddings.vectors[row])
-                self._store.insert(_TABLE, {"record": entry.record, "sealed": sealed})
-                added.append(entry)
-        return added
+    def _day(self, at: datetime | None) -> int:
+        return (at or self._clock()).date().toordinal()
 
-    def _opened(self) -> list[tuple[Entry, Float32Array]]:
-        return [self._open(document) for document in self._store.find(_TABLE)]
+    # -- handing over and renewal --------------------------------------------------------------------------
+    def export(self, path: str | Path, *, key: bytes) -> Transfer:
+        """Write all entries that have not expired, sealed under the transfer ``key``, into one new file.
 
-    def _seal(self, entry: Entry, template: Float32Array) -> str:
-        head = canonical_json(entry.to_dict())
-        plain = len(head).to_bytes(4, "big") + head + np.asarray(template, dtype="<f4").tobytes()
-        nonce = secrets.token_bytes(12)
-        return base64.b64encode(nonce + self._box.encrypt(nonce, plain, _DOMAIN + entry.record.encode())).decode()
+        Templates are turned back in it, so that another application can turn them its own way.
 
-    def _open(self, document: dict[str, Any]) -> tuple[Entry, Float32Array]:
-        """Return entry and template of a stored record, or say that it is not what was written."""
-        try:
-            record, sealed = str(document["record"]), base64.b64decode(document["sealed"], validate=True)
-            plain = self._box.decrypt(sealed[:12], sealed[12:], _DOMAIN + record.encode())
-        except (InvalidTag, KeyError, TypeError, ValueError) as error:
-            raise IntegrityError(
-                f"watchlist record {document.get('id')}: altered, exchanged, or sealed with another key; "
-                "restore it from a backup or open with the right key"
-            ) from error
-        end = 4 + int.from_bytes(plain[:4], "big")
-        head = json.loads(plain[4:end])
-        entry = Entry(**head | {"expires": date.fromisoformat(head["expires"])})
-        return entry, np.frombuffer(plain[end:], dtype="<f4")
+        Raises
+        ------
+        InputError : a key of another length, an empty list, or the file is there already.
+        IntegrityError : damaged records; nothing is written.
+        """
+        return export_records(self._records, Path(path), key=key, rotation=self._rotation, today=self._clock().date())
 
+    def import_package(
+        self, path: str | Path, *, key: bytes, batch: int = 1000, progress: Progress | None = None
+    ) -> Transfer:
+        """Take in the entries of a package that ``export`` wrote; those that are there, or have expired, are counted.
 
-def _required(given: dict[str, str | None]) -> dict[str, str]:
-    for name, value in given.items():
-        if not isinstance(value, str) or not value.strip():
-            raise RefusedError(
-                f"watchlist entry: {name} is missing (got {value!r}), expected words; each entry needs one"
-            )
-    return {name: str(value).strip() for name, value in given.items()}
+        The package is read through before anything is written. Interrupted and called again, it goes on.
 
+        Raises
+        ------
+        NotFoundError, InputError : no package. IntegrityError : another key, or the package was changed.
+        RefusedError : templates of another model or dimension.
+        """
+        return import_records(
+            self._records, Path(path), key=key, rotation=self._rotation, today=self._clock().date(), batch=batch,
+            progress=progress,
+        )  # fmt: skip
 
-def _minor(minor: bool, approval: str | None) -> dict[str, str | None]:
-    """Return what a child's entry needs besides; an approval without a child is a mistake somewhere."""
-    if not minor and approval is not None:
-        raise RefusedError("watchlist entry: got an approval for a child, expected minor=True with it")
-    return {"minor_approval": approval} if minor else {}
+    def renew(self, *, key: bytes | None = None, rotation: Rotation | Literal["keep"] | None = "keep") -> int:
+        """Seal every entry anew under another ``key``, turned by another ``rotation``; all or none. Return how many.
 
+        What the old key and the old turn opened is of no use with this list any more; copies and backups of the old
+        one are opened by them still.
 
-def _same_model(what: str, known: tuple[str, str], given: Embeddings) -> None:
-    if known != (given.embedder, given.version):
-        raise RefusedError(
-            f"{what}: got templates of {given.embedder} {_short(given.version)}, expected {known[0]} "
-            f"{_short(known[1])}; templates of different models can't be compared: embed again with the same one"
-        )
+        Raises
+        ------
+        IntegrityError : damaged records; nothing was changed.
+        """
+        new = self._rotation if rotation == "keep" else rotation
+        seals = self._records.seals if key is None else Seals(key)
+        with self._records.transaction():
+            head = self._records.head()
+            if head is None:
+                raise InputError("got an empty watchlist, expected entries to renew")
+            require_whole(self.check(), head, "refuse")
 
+            def turned(rows: Float32Array) -> Float32Array:
+                return rows if rotation == "keep" else turn(turn_back(rows, self._rotation), new)
 
-def _short(version: str) -> str:
-    weights, plus, rest = version.partition("+")
-    return weights[:12] + plus + rest
-
-
-def _candidate(rank: int, entry: Entry, score: float, ratios: Any, place: int) -> Candidate:
-    return Candidate(
-        rank=rank,
-        subject=entry.subject,
-        record=entry.record,
-        score=float(score),
-        likelihood_ratio=float(ratios.lr[place]),
-        lr_low=float(ratios.low[place]),
-        lr_high=float(ratios.high[place]),
-        at_limit=bool(ratios.clamped[place]),
-        quality=entry.quality,
-        category=entry.category,
-        source=entry.source,
-        expires=entry.expires,
-    )
+            count = self._records.reseal(head, seals, turned, rotation="" if new is None else new.id)
+        self._rotation = new
+        return count

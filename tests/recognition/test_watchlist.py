@@ -13,6 +13,7 @@ import pytest
 
 from crimeface_lib.core.errors import InputError, IntegrityError, NoFaceError, RefusedError
 from crimeface_lib.recognition import Candidate, CandidateList, Embeddings, Watchlist, lr_text
+from crimeface_lib.storage import TinyDocuments
 
 KEY = bytes(range(32))
 NOW = datetime(2026, 6, 1, 12, tzinfo=UTC)
@@ -78,7 +79,7 @@ def test_expired_entries_never_appear_and_are_purged(tmp_path, templates):
     watchlist.enrol(one(people, 0), subject="short", **FACTS | {"expires": date(2026, 6, 1)})
     watchlist.enrol(one(people, 1), subject="long", **FACTS)
     assert watchlist.search(one(people, 0)).candidates[0].subject == "short"  # the last day counts
-    late = Watchlist(watchlist._store, key=KEY, clock=lambda: NOW + timedelta(days=1))
+    late = Watchlist(TinyDocuments.open(tmp_path / "entries.json"), key=KEY, clock=lambda: NOW + timedelta(days=1))
     assert [c.subject for c in late.search(one(people, 0)).candidates] == ["long"]
     assert late.purge() == 1
     assert len(opened(tmp_path)) == 1
@@ -160,7 +161,7 @@ def test_altered_records_are_found(tmp_path, templates, change):
     opened(tmp_path).enrol_many(templates(2), **FACTS)
     altered(tmp_path, change)
     with pytest.raises(IntegrityError, match="record 1"):
-        opened(tmp_path)
+        opened(tmp_path).entries()
 
 
 def test_another_key_opens_nothing(tmp_path, templates):
@@ -243,9 +244,20 @@ def test_lr_as_text():
 
 def test_bad_searches(tmp_path, templates):
     watchlist = opened(tmp_path)
-    for wrong in ({"embedding": templates(2)}, {"embedding": templates(1), "top": 0}):
-        with pytest.raises(InputError, match="one probe"):
-            watchlist.search(wrong.pop("embedding"), **wrong)
+    with pytest.raises(InputError, match="one probe"):
+        watchlist.search(templates(2))
+    for wrong, said in (
+        ({"top": 0}, "top"),
+        ({"mode": "threshold"}, "a threshold with it"),
+        ({"mode": "rank", "threshold": 0.9}, "no threshold"),
+        ({"mode": "verdict"}, "expected threshold or rank"),
+        ({"threshold": np.nan}, "a score"),
+        ({"index": "guess"}, "expected exact"),
+        ({"damaged": "hide"}, "expected refuse or skip"),
+    ):
+        watchlist.enrol_many(templates(2), **FACTS)
+        with pytest.raises(InputError, match=said):
+            watchlist.search(templates(1), **wrong)
     with pytest.raises(InputError, match="enrol_many"):
         watchlist.enrol(templates(2), subject="a", **FACTS)
     with pytest.raises(InputError, match="one for each"):

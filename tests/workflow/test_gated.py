@@ -115,7 +115,7 @@ def test_a_use_is_written_down_with_all_it_was(desk):
     assert start["permit"] == run.record["permits"][0]["content_hash"]
     assert (end["outcome"], len(end["output_sha256"])) == ("completed", 1)
     before = start["reference_sha256"]
-    desk.store.open_watchlist("default").enrol(desk.embeddings(desk.vectors[:1]), subject="s10", **FACTS)
+    desk.store.open_watchlist("default").enrol(desk.embeddings(-desk.vectors[:1]), subject="s10", **FACTS)
     desk.search(desk.run())
     assert desk.events("use.started")[1][1]["reference_sha256"] != before, "the list as it was then"
     (review,) = run.record["reviews"]
