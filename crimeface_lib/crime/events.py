@@ -62,6 +62,7 @@ class Events(Result):
     resolution: str
     attribution: str
     caveats: tuple[str, ...] = ()
+    _xy: FloatArray | None = field(default=None, init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         refuse_person_columns(self.frame.columns, where="events")
@@ -103,11 +104,15 @@ class Events(Result):
         return shapely.convex_hull(shapely.multipoints(points[np.isfinite(points).all(axis=1)]))
 
     def coordinates(self) -> FloatArray:
-        """Return (N, 2) projected coordinates in metres, NaN where an event is off the map."""
+        """Return (N, 2) projected coordinates in metres, NaN where an event is off the map; read-only, read once."""
         import shapely
 
-        points = np.asarray(self.frame.geometry.array)
-        return np.column_stack([shapely.get_x(points), shapely.get_y(points)])
+        if self._xy is None:
+            points = np.asarray(self.frame.geometry.array)
+            xy = np.column_stack([shapely.get_x(points), shapely.get_y(points)])
+            xy.flags.writeable = False
+            object.__setattr__(self, "_xy", xy)
+        return self._xy  # type: ignore[return-value]
 
     def select(
         self,

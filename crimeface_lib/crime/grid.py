@@ -74,14 +74,12 @@ class Grid(Result):
         points = np.asarray(points, dtype=np.float64)
         if points.ndim != 2 or points.shape[1] != 2:
             raise ShapeError(f"points: got shape {points.shape}, expected (N, 2) metres in the grid's plane")
-        with np.errstate(invalid="ignore"):
-            place = np.floor((points - self.origin) / self.cell)
-            there = (place >= 0).all(axis=1) & (place[:, 0] < self.shape[1]) & (place[:, 1] < self.shape[0])
+        column, row = (np.floor((points[:, k] - self.origin[k]) / self.cell) for k in (0, 1))
+        there = (column >= 0) & (column < self.shape[1]) & (row >= 0) & (row < self.shape[0])
         number = np.full(self.shape, -1, dtype=np.int64)
         number[self.row, self.column] = np.arange(len(self))
         index = np.full(len(points), -1, dtype=np.int64)
-        column, row = place[there].astype(np.int64).T
-        index[there] = number[row, column]
+        index[there] = number[row[there].astype(np.int64), column[there].astype(np.int64)]
         return index
 
     def index_events(self, events: Events) -> IntArray:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -72,8 +74,7 @@ def kde(events: Events, grid: Grid, *, bandwidth: float, edge: bool = True) -> D
     ------
     InputError : a bandwidth that is not positive, too fine for the area, or events in another plane.
     """
-    index = grid.index_events(events)
-    xy = events.coordinates()[index >= 0]
+    xy = events.coordinates()[grid.index_events(events) >= 0]
     density, _ = gaussian_surface(xy, np.ones(len(xy)), grid, bandwidth=bandwidth, edge=edge)
     return Density(density * 1e6, float(bandwidth), len(xy), edge, grid)
 
@@ -92,27 +93,52 @@ def gaussian_surface(
             f"bandwidth: {bandwidth:g} m over this area needs {shape[0] * shape[1]:,} bins, "
             f"expected at most {_MAX_BINS:,}; use a wider bandwidth or a smaller area"
         )
-    sd = np.sqrt(bandwidth**2 - bin_**2 / 6) / bin_
+    sd = float(np.sqrt(bandwidth**2 - bin_**2 / 6) / bin_)
     place = (xy - grid.origin) / bin_ + 0.5  # in bins, counted from the centre of the rim's corner bin
     if edge:
         mass = _smooth(np.pad(np.kron(grid.inside, np.ones((split, split))), 1), sd)
         column, row = np.round(place).astype(np.int64).T
         weights = weights / mass[row, column]
-    smooth = _smooth(_share_out(place, weights, shape), sd)
-    half = split // 2 + 1
-    return smooth[grid.row * split + half, grid.column * split + half] / bin_**2, weights
+    image = np.zeros(shape)
+    _deposit()(place, weights, image)
+    down, across = (_towards_centres(number, split, sd) for number in grid.shape)
+    smooth = across @ (down @ image).T
+    return smooth[grid.column, grid.row] / bin_**2, weights
 
 
-def _share_out(place: FloatArray, weights: FloatArray, shape: tuple[int, int]) -> FloatArray:
-    """Share each weight among the four bins around its place, in proportion to nearness (linear binning)."""
-    low = np.floor(place).astype(np.int64)
-    part = place - low
-    image = np.zeros(shape[0] * shape[1])
-    for dx, dy in ((0, 0), (1, 0), (0, 1), (1, 1)):
-        share = (part[:, 0] if dx else 1 - part[:, 0]) * (part[:, 1] if dy else 1 - part[:, 1])
-        number = (low[:, 1] + dy) * shape[1] + low[:, 0] + dx
-        image += np.bincount(number, weights=weights * share, minlength=len(image))
-    return image.reshape(shape)
+@cache
+def _deposit() -> Callable[..., None]:
+    import numba
+
+    @numba.njit(cache=True, nogil=True)
+    def deposit(place: Any, weights: Any, image: Any) -> None:
+        """Share each weight among the four bins around its place, in proportion to nearness (linear binning)."""
+        for k in range(len(weights)):
+            x, y = place[k, 0], place[k, 1]
+            column, row = int(np.floor(x)), int(np.floor(y))
+            right, up = x - column, y - row
+            low, high = weights[k] * (1 - up), weights[k] * up
+            image[row, column] += low * (1 - right)
+            image[row, column + 1] += low * right
+            image[row + 1, column] += high * (1 - right)
+            image[row + 1, column + 1] += high * right
+
+    return deposit
+
+
+def _towards_centres(cells: int, split: int, sd: float) -> Any:
+    """Return the sparse (cells, bins) Gaussian that smooths an axis of bins and keeps the centres of cells alone."""
+    from scipy.sparse import csr_array
+
+    reach = int(_TRUNCATE * sd + 0.5)
+    offset = np.arange(-reach, reach + 1)
+    weight = np.exp(-0.5 * (offset / sd) ** 2)
+    bins = cells * split + 2
+    at = (np.arange(cells) * split + split // 2 + 1)[:, None] + offset
+    there = (at >= 0) & (at < bins)
+    begins = np.concatenate([[0], np.cumsum(there.sum(axis=1))])
+    values = np.broadcast_to(weight / weight.sum(), at.shape)[there]
+    return csr_array((values, at[there], begins), shape=(cells, bins))
 
 
 def _smooth(image: FloatArray, sd: float) -> FloatArray:

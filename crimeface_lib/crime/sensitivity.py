@@ -119,7 +119,8 @@ def hotspot_sensitivity(
     probes = _probes(grid)
     reference, counts = _found(xy, grid, rule, level, reach)
     density = counts / grid.cell**2
-    rows, asked = [], {}
+    rows: list[dict[str, Any]] = []
+    asked: dict[str, FloatArray] = {}
     for varied, other, places, draw in _settings(xy, grid, cells, shifts, draws, snap_reach, gen):
         hot, counts = _found(places, other, rule, level, reach)
         where = other.index_of(probes).reshape(len(grid), -1)
