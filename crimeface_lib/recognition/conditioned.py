@@ -65,10 +65,10 @@ class QualityCalibration(Result):
         if outside == "refuse" and (place < 0).any():
             raise RefusedError(
                 f"quality: {int((place < 0).sum())} of {len(place)} lie outside {self.edges[0]:g} to "
-                f"{self.edges[-1]:g}, for which there is no calibration; take photos of known quality, or say outside='whole'"
+                f"{self.edges[-1]:g}, for which there is no calibration; take photos of known quality, or say "
+                "outside='whole'"
             )
-        parts = [(c, place == k) for k, c in enumerate((*self.strata, self.whole), start=0)]
-        parts[-1] = (self.whole, place < 0)
+        parts = [*((c, place == k) for k, c in enumerate(self.strata)), (self.whole, place < 0)]
         filled: dict[str, Any] = {n: np.empty(len(values)) for n in ("lr", "low", "high")}
         filled["clamped"] = np.empty(len(values), dtype=bool)
         for calibration, here in parts:

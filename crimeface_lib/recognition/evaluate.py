@@ -148,7 +148,7 @@ def evaluate_recognition(
     """
     names = np.asarray(embeddings.subjects if subjects is None else subjects).astype(str)
     _check(embeddings, names, groups, calibration)
-    made: npt.NDArray[np.bool_] = np.isfinite(embeddings.vectors).all(axis=1)
+    made: Any = np.isfinite(embeddings.vectors).all(axis=1)
     if pairs is None:
         counts = count_all_pairs(embeddings.vectors, names, replicas=replicas, rng=rng)
         listed = _mated_rows(names, limit=_MATED, rng=rng)

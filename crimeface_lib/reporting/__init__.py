@@ -35,6 +35,16 @@ from crimeface_lib.reporting.notify import (
 )
 from crimeface_lib.reporting.pdf import find_chromium, html_to_pdf
 from crimeface_lib.reporting.publish import Cover, publish_notebook
+from crimeface_lib.reporting.recognition_figures import (
+    calibration_figure,
+    cmc_figure,
+    det_figure,
+    discard_figure,
+    ece_figure,
+    quality_figure,
+    score_histogram_figure,
+    tippett_figure,
+)
 from crimeface_lib.reporting.style import house_style
 from crimeface_lib.reporting.tables import format_count, format_lr, format_mm, format_percent, html_table
 
@@ -46,6 +56,14 @@ __all__ = [
     "review_due",
     "send_notice",
     "CRATE",
+    "calibration_figure",
+    "cmc_figure",
+    "det_figure",
+    "discard_figure",
+    "ece_figure",
+    "quality_figure",
+    "score_histogram_figure",
+    "tippett_figure",
     "bias_rates_figure",
     "bias_trend_figure",
     "build_crate",
