@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from functools import partial
 
 import numpy as np
 from bench_timing import Benchmark, Measured, Options, side_by_side
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from crimeface_lib import faces, recognition, synthetic
 
@@ -27,6 +29,9 @@ ROWS = [
               f"{_PHOTO}; View 1, seed 0, no mirror", "dlib"),
     Benchmark("recognition", "watchlist search in 1,000", "ms", (), "bare numpy product on open templates",
               "a probe; ours reads the store, decrypts each entry and gives 20 likelihood ratios"),
+    *(Benchmark("recognition", f"compare under encryption, {count:,} entries", "ms", (), "score_pairs on templates",
+                "a probe, 128 numbers; ours is the comparing party's part: read the probe, multiply, write the answer",
+                "tenseal") for count in (1_000, 10_000)),
 ]  # fmt: skip
 
 
@@ -88,6 +93,28 @@ def measure(options: Options) -> Iterator[tuple[str, Callable[[], Measured]]]:
         bare = lambda _: np.argsort(-(gallery.vectors @ probe.vectors[0]))[:20]  # noqa: E731
         return side_by_side(lambda _: watchlist.search(probe), bare, note="seeds 1000 and 1")
 
+    def encrypted(count: int) -> Measured:
+        gallery, probe = (synthetic.synthetic_watchlist(n, embedder=net, rng=n) for n in (count, 1))
+        folder, signing = options.scratch / f"he_{count}", Ed25519PrivateKey.generate()
+        public = {"verify_key": signing.public_key().public_bytes_raw().hex()}
+        holder = recognition.KeyHolder.create(folder, key=bytes(32), signing_key=signing)
+        sealed = holder.protect(gallery, records=[str(row) for row in range(count)])
+        comparer = recognition.Comparer(folder / "he_public.ctx", sealed, **public)
+        began = time.perf_counter()
+        sent = recognition.encrypt_probe(probe, context=folder / "he_public.ctx", **public)
+        asked, answer = time.perf_counter(), comparer.compare(sent)
+        answered, found = time.perf_counter(), holder.candidates(answer, probe=sent, threshold=-1, top=1000)
+        ended, plain = (
+            time.perf_counter(),
+            lambda _: recognition.score_pairs(probe.vectors.repeat(count, 0), gallery.vectors),
+        )
+        apart = np.abs(plain(0)[[int(row) for row in found.records]] - found.scores).max()
+        note = f"gallery {len(sealed) / 1e6:.1f} MB, probe {len(sent) / 1e6:.1f} MB in {1e3 * (asked - began):.0f} ms, "
+        note += (
+            f"answer {len(answer) / 1e6:.1f} MB opened in {1e3 * (ended - answered):.0f} ms, scores off by {apart:.1g}"
+        )
+        return side_by_side(lambda _: comparer.compare(sent), plain, turns=turns, note=note)
+
     made = portraits(16)
     yield "embed chips", partial(chips, all_threads)
     yield "embed chips, torch on 1 thread", partial(chips, 1)
@@ -95,3 +122,5 @@ def measure(options: Options) -> Iterator[tuple[str, Callable[[], Measured]]]:
     yield "photo to template, default", lambda: photos(made, mirror=True)
     yield "photo to template, LFW", lfw
     yield "watchlist search in 1,000", search
+    for count in (1_000, 10_000):
+        yield f"compare under encryption, {count:,} entries", partial(encrypted, count)
