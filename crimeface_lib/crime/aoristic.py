@@ -220,9 +220,13 @@ def _times(column: pd.Series, name: str) -> pd.Series:
     if pd.api.types.is_numeric_dtype(column):
         raise SchemaError(f"events, column {name!r}: got numbers, expected times such as 2024-03-04 23:30")
     try:
-        return pd.to_datetime(column)
+        return column if pd.api.types.is_datetime64_any_dtype(column) else pd.to_datetime(column, format="ISO8601")
     except (ValueError, TypeError) as error:
-        raise SchemaError(f"events, column {name!r}: got a time that can't be read ({error})") from error
+        why = str(error).split(". You might")[0]
+        raise SchemaError(
+            f"events, column {name!r}: got a time that can't be read ({why}), expected such as 2024-03-04 23:30; "
+            "convert others with pandas.to_datetime first"
+        ) from error
 
 
 def _pieces(
