@@ -22,13 +22,16 @@ from crimeface_lib.crime.groups import cell_groups
 from crimeface_lib.crime.hotspot import Density, Hotspots, false_discovery, getis_ord, kde, top_cells
 from crimeface_lib.crime.ingest import check_source, read_events
 from crimeface_lib.crime.nearrepeat import KnoxTest, knox_test
+from crimeface_lib.crime.partitions import Partitions, open_partitions, write_events
 from crimeface_lib.crime.places import PlaceEvaluation, PlaceRisk, evaluate_places, predict_places
 from crimeface_lib.crime.points import read_points
 from crimeface_lib.crime.profile_trials import ProfileTrials, simulate_profiles
 from crimeface_lib.crime.profiling import PROFILE_VERSION, GeographicProfile, geographic_profile
+from crimeface_lib.crime.quality import POLICIES
 from crimeface_lib.crime.self_exciting import SelfExcitingFit, fit_self_exciting
 from crimeface_lib.crime.sensitivity import Sensitivity, hotspot_sensitivity
 from crimeface_lib.crime.series_pool import FORECAST_MODELS
+from crimeface_lib.crime.streaming import partition_events
 from crimeface_lib.crime.summary import Summary, cross_table, summarise
 from crimeface_lib.crime.timeseries import (
     DailySeries,
@@ -40,6 +43,11 @@ from crimeface_lib.crime.timeseries import (
 )
 
 __all__ = [
+    "write_events",
+    "partition_events",
+    "open_partitions",
+    "Partitions",
+    "POLICIES",
     "FORECAST_MODELS",
     "KINDS",
     "MODEL_NAMES",

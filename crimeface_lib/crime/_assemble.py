@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -14,6 +15,7 @@ from crimeface_lib.crime.quality import POLICIES
 if TYPE_CHECKING:
     import geopandas as gpd
     import pandas as pd
+    from pyproj import Transformer
     from shapely.geometry.base import BaseGeometry
 
 _FAR = 3.0  # times the radius that holds 99 % of a force's events
@@ -23,7 +25,6 @@ _FAR_LEAST = 10_000.0  # metres
 def project(lon: FloatArray, lat: FloatArray, *, crs: str, source: str = "EPSG:4326") -> FloatArray:
     """Return (N, 2) metres, NaN where missing or beyond the plane; each point is projected once."""
     import pandas as pd
-    from pyproj import Transformer
 
     there = np.isfinite(lon) & np.isfinite(lat)
     xy = np.full((len(lon), 2), np.nan)
@@ -32,10 +33,18 @@ def project(lon: FloatArray, lat: FloatArray, *, crs: str, source: str = "EPSG:4
     pair = np.column_stack([lon[there], lat[there]])
     codes, _ = pd.factorize(np.ascontiguousarray(pair).view(np.complex128).ravel())
     _, first = np.unique(codes, return_index=True)
-    unique = np.column_stack(Transformer.from_crs(source, crs, always_xy=True).transform(*pair[first].T))
+    unique = np.column_stack(_transformer(source, crs).transform(*pair[first].T))
     unique[~np.isfinite(unique).all(axis=1)] = np.nan
     xy[there] = unique[codes]
     return xy
+
+
+@lru_cache(maxsize=16)
+def _transformer(source: str, crs: str) -> Transformer:
+    """Making one takes longer than a file's points."""
+    from pyproj import Transformer
+
+    return Transformer.from_crs(source, crs, always_xy=True)
 
 
 def near(xy: FloatArray, force: pd.Series, area: BaseGeometry | None) -> BoolArray:

@@ -22,6 +22,7 @@ from crimeface_lib.crime.events import (
     SYNTHETIC_ATTRIBUTION,
     Events,
 )
+from crimeface_lib.crime.partitions import open_partitions
 from crimeface_lib.crime.quality import QualityReport, check_policies, completeness_matrix, find_gaps
 
 if TYPE_CHECKING:
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
 
 #: Layouts that ``read_events`` reads, and the kind of file each is made of.
 LAYOUTS = {"police.uk": "street", "police.uk/stop-and-search": "stop-and-search"}
+OWN = "crimeface"
 STOP_CAVEATS = (
     POLICE_UK_CAVEATS[0],
     "Stops follow patrols, not crime: they are left out of forecasts unless asked for.",
@@ -65,7 +67,8 @@ def read_events(
     Parameters
     ----------
     layout : "police.uk", the street-level crimes; or "police.uk/stop-and-search", whose columns about persons are
-        dropped unread.
+        dropped unread; or "crimeface", a folder of ``write_events`` or ``partition_events``, for which the options
+        from ``crs`` on were decided when it was written (``open_partitions`` reads parts of it).
     force : keep one force, by its name ("Merseyside Police") or its file slug ("merseyside").
     crs : projected plane, in metres; the British National Grid by default.
     area : polygon in ``crs``; events beyond it are outside. By default those farther from their
@@ -87,12 +90,14 @@ def read_events(
     policies = check_policies(
         duplicates=duplicates, missing_place=missing_place, missing_id=missing_id, outside=outside
     )
+    if layout == OWN:
+        return open_partitions(source).select(forces=force).events()
     kind, name = kind_of(layout), Path(source).name
     _assemble.check_plane(crs)
     found = find_files(source, kind=kind, max_bytes=max_bytes)
     files = files_of(found.files, force)
     parsed = [parse(file, kind=kind) for file in files]
-    table = _rows_of(pa.concat_tables([p.table for p in parsed]).unify_dictionaries(), force)
+    table = rows_of(pa.concat_tables([p.table for p in parsed]).unify_dictionaries(), force)
     if table.num_rows == 0:
         raise InputError(f"{name}: got no rows in {len(files)} {kind} files, expected at least one event")
     frame, zero = to_rows(table, name=name)
@@ -116,6 +121,8 @@ def check_source(source: str | Path, *, layout: str = "police.uk", max_bytes: in
     ------
     What ``read_events`` raises, for the parts it looks at.
     """
+    if layout == OWN:
+        return len(open_partitions(source).parts)
     kind = kind_of(layout)
     files = find_files(source, kind=kind, max_bytes=max_bytes).files
     rows = False
@@ -137,7 +144,7 @@ def kind_of(layout: str) -> str:
         raise InputError(f"layout: got {layout!r}, which has no events of its own; join_outcomes adds them to events")
     if layout not in LAYOUTS:
         raise InputError(
-            f"layout: got {layout!r}, expected one of {', '.join(LAYOUTS)}; read_points reads other tables"
+            f"layout: got {layout!r}, expected one of {', '.join((*LAYOUTS, OWN))}; read_points reads other tables"
         )
     return LAYOUTS[layout]
 
@@ -158,7 +165,8 @@ def files_of(files: list[CsvFile], force: str | None) -> list[CsvFile]:
     return named or files
 
 
-def _rows_of(table: pa.Table, force: str | None) -> pa.Table:
+def rows_of(table: pa.Table, force: str | None) -> pa.Table:
+    """Return the rows of ``force``, by name or slug; all when none is asked for."""
     import pyarrow as pa
     import pyarrow.compute as pc
 
