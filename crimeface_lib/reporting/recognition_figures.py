@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from crimeface_lib.recognition import Calibration
 
 _DASHES = ("-", (0, (6, 2)), (0, (2, 1.5)), (0, (6, 2, 1, 2)), (0, (1, 1)), (0, (8, 2, 2, 2)))
-_TICKS = (1e-6, 1e-5, 1e-4, 1e-3, 5e-3, 0.02, 0.05, 0.1, 0.2, 0.4, 0.6, 0.8, 0.95)
+_TICKS = (1e-5, 1e-4, 1e-3, 1e-2, 0.05, 0.2, 0.5)
 #: Fewer errors than these make a rate that the next data set may not repeat (Doddington's rule of 30).
 _FEW = 30
 
@@ -71,7 +71,7 @@ def det_figure(curves: Mapping[str, ErrorRates]) -> Figure:
             axes.plot(x, np.where(few, np.nan, y), color=colour, linewidth=2.2, linestyle=dash, label=label)
         limits = _probit(np.array([max(min(lowest) * 0.8, 1e-7), 0.5]))
         axes.plot(limits, limits, color=LINE, linewidth=0.8, zorder=0)
-        axes.annotate("equal errors", (limits[1], limits[1]), xytext=(-4, -14), textcoords="offset points", ha="right",
+        axes.annotate("equal errors", (limits[1], limits[1]), xytext=(-14, -60), textcoords="offset points", ha="right",
                       color=MUTED, size=7.5)  # fmt: skip
         axes.set(xlim=limits, ylim=_probit(np.array([max(lowest[1] * 0.8, 1e-7), 0.5])))
         for side in (axes.xaxis, axes.yaxis):
@@ -102,13 +102,13 @@ def cmc_figure(found: Identification) -> Figure:
         panels[0].set_xscale("log")
         panels[0].set_xticks(found.ranks["rank"], [f"{rank:g}" for rank in found.ranks["rank"]])
         panels[0].minorticks_off()
-        panels[0].set_title("Investigative: a list read to rank R")
+        panels[0].set_title("Investigative, by rank")
         panels[0].set(xlabel="rank R", ylabel=f"FNIR(N, R): misses, of {found.searches[0]:,} mated searches")
         if alarms:
             _band(panels[1], found.thresholds, "FPIR", "FNIR", colour=ORANGE, marker="s")
             panels[1].set_xscale("log")
             panels[1].xaxis.set_major_formatter(lambda share, _: _percent(share))
-            panels[1].set_title("Identification: an alarm above a threshold")
+            panels[1].set_title("Identification, by threshold")
             panels[1].set(xlabel=f"FPIR(N, T): alarms, of {found.searches[1]:,} non-mated searches",
                           ylabel="FNIR(N, T): misses")  # fmt: skip
         for axes in panels:
@@ -171,11 +171,10 @@ def tippett_figure(evidence: EvidenceQuality) -> Figure:
         same, other = 100 * table["mated"].to_numpy(), 100 * table["nonmated"].to_numpy()
         axes.fill_between(x, other, where=x >= 0, color=VERMILLION, alpha=0.25, linewidth=0)
         axes.fill_between(x, same, 100, where=x <= 0, color=VERMILLION, alpha=0.25, linewidth=0)
-        axes.plot(x, same, color=BLUE)
-        axes.plot(x, other, color=MUTED, linestyle=(0, (5, 2)))
+        axes.plot(x, same, color=BLUE, label=f"same person, {evidence.mated:,} comparisons")
+        dash: Any = (0, (5, 2))
+        axes.plot(x, other, color=MUTED, linestyle=dash, label=f"different people, {evidence.nonmated:,} comparisons")
         axes.axvline(0, color=INK, linewidth=0.8)
-        _direct(axes, x, same, f"same person ({evidence.mated:,})", BLUE, at=0.75, side="right")
-        _direct(axes, x, other, f"different people ({evidence.nonmated:,})", MUTED, at=0.25, side="left")
         misled = evidence.misleading
         axes.annotate(f"misleading: {_percent(misled[0])} of the same person", (0.01, 0.9), xycoords="axes fraction",
                       color=VERMILLION, size=7.5)  # fmt: skip
@@ -183,6 +182,7 @@ def tippett_figure(evidence: EvidenceQuality) -> Figure:
                       xycoords="axes fraction", color=VERMILLION, size=7.5)  # fmt: skip
         axes.set(xlabel="log10 likelihood ratio", ylabel="comparisons with at least this, %", ylim=(0, 100),
                  xlim=(x[0], x[-1]))  # fmt: skip
+        axes.legend(loc="center left")
         axes.grid()
     return figure
 
@@ -194,25 +194,24 @@ def ece_figure(evidence: EvidenceQuality) -> Figure:
     with house_style():
         figure = new_figure(height=3.0, alt="Empirical cross-entropy over prior odds")
         axes = figure.subplots()
+        one = evidence.cllr
         axes.plot(x, table["neutral"], color=MUTED, linestyle=(0, (1, 1.5)), label="no evidence, LR = 1")
         axes.plot(x, table["lr"], color=BLUE, label="these likelihood ratios")
         axes.plot(x, table["pav"], color=ORANGE, linestyle=(0, (5, 2)), label="the same scores, best calibrated (PAV)")
-        axes.vlines(0, 0, float(np.interp(0, x, table["lr"])), color=BLUE, linewidth=0.8)
-        one = evidence.cllr
+        axes.vlines(0, 0, one.estimate, color=BLUE, linewidth=0.8)
         axes.annotate(f"Cllr {one.estimate:.3f} ({one.low:.3f} – {one.high:.3f})", (0, one.estimate), xytext=(6, 8),
                       textcoords="offset points", color=BLUE, size=8)  # fmt: skip
         harm = table["lr"].to_numpy() > table["neutral"].to_numpy() + 1e-9
         if harm.any():
             axes.fill_between(x, 0, 1, where=harm, color=VERMILLION, alpha=0.12, linewidth=0,
                               transform=axes.get_xaxis_transform(), label="worse than no evidence")  # fmt: skip
-        axes.set(xlabel="prior log10 odds that a comparison is mated", ylabel="empirical cross-entropy, bits",
-                 xlim=(x[0], x[-1]), ylim=(0, min(1.05, 1.25 * float(table["neutral"].max()))))  # fmt: skip
-        axes.legend(loc="upper right")
+        worst = float(table["lr"].replace(np.inf, 1.0).max())
+        top = min(1.05, max(4 * worst, 0.02))  # what is left of the uncertainty would be a flat line below 1 bit
+        about = f"{evidence.mated:,} mated, {evidence.nonmated:,} non-mated comparisons of {evidence.subjects:,} people"
+        axes.set(xlabel=f"prior log10 odds that a comparison is mated\n{about}",
+                 ylabel="empirical cross-entropy, bits", xlim=(x[0], x[-1]), ylim=(0, top))  # fmt: skip
+        figure.legend(loc="outside upper center", ncols=4)
         axes.grid(axis="y")
-        _note(
-            axes,
-            f"{evidence.mated:,} mated, {evidence.nonmated:,} non-mated comparisons of {evidence.subjects:,} people",
-        )
     return figure
 
 
@@ -224,7 +223,7 @@ def calibration_figure(calibration: Calibration) -> Figure:
     found = calibration.likelihood_ratio(x)
     with house_style():
         figure = new_figure(height=3.6, alt="Likelihood ratio over score, with interval and limits")
-        axes, lower = figure.subplots(2, 1, sharex=True, height_ratios=[3, 1])
+        axes, lower = figure.subplots(2, 1, sharex=True, height_ratios=[2.4, 1])
         free = np.interp(x, calibration.knots, calibration.log10_lr)
         axes.axhspan(low, high, color=WASH)
         axes.plot(x, free, color=MUTED, linewidth=0.9, linestyle=(0, (2, 1.5)))
@@ -242,10 +241,9 @@ def calibration_figure(calibration: Calibration) -> Figure:
             lower.hlines(height, scores[0], scores[-1], color=colour, linewidth=1)
             lower.hlines(height, scores[5], scores[95], color=colour, linewidth=7, alpha=0.55)
             lower.vlines(scores[50], height - 0.3, height + 0.3, color=INK, linewidth=1.4)
-            place, side = (0.005, "left") if height else (0.995, "right")
-            lower.annotate(f"{name}, {number:,} pairs", (place, height), xycoords=("axes fraction", "data"), ha=side,
-                           va="center", color=colour, size=8)  # fmt: skip
-        lower.set(ylim=(-0.6, 1.6), yticks=[], xlabel="similarity score   (bar: 5 to 95 %, stroke: median; "
+            lower.annotate(f"{name}, {number:,} pairs", (scores[50], height), xytext=(0, 7), ha="center",
+                           textcoords="offset points", color=colour, size=8)  # fmt: skip
+        lower.set(ylim=(-0.6, 2.0), yticks=[], xlabel="similarity score   (bar: 5 to 95 %, stroke: median; "
                   f"{calibration.subjects:,} people)")  # fmt: skip
         lower.spines["left"].set_visible(False)
         axes.set_xlim(x[0], x[-1])
@@ -260,18 +258,16 @@ def discard_figure(curve: DiscardCurve) -> Figure:
         axes = figure.subplots()
         x, first = table["discarded"].to_numpy(), float(table["FNMR"].iloc[0])
         shown = x <= 0.95
-        axes.step(x[shown], table["FNMR"][shown], where="post", color=BLUE)
-        axes.plot(x[shown], table["ideal"][shown], color=MUTED, linestyle=(0, (5, 2)))
-        axes.axhline(first, color=MUTED, linewidth=0.8, linestyle=(0, (1, 1.5)))
+        axes.step(x[shown], table["FNMR"][shown], where="post", color=BLUE, label="this quality")
+        axes.axhline(first, color=MUTED, linewidth=0.9, linestyle=(0, (1, 1.5)), label="a quality that tells nothing")
+        axes.plot(x[shown], table["ideal"][shown], color=MUTED, linestyle=(0, (5, 2)), label="errors discarded first")
         axes.axvspan(0, curve.partial, color=WASH, zorder=0)
-        axes.annotate("quality tells nothing", (0.95, first), ha="right", va="bottom", color=MUTED, size=7.5)
-        axes.annotate("errors discarded first", (first, 0), xytext=(4, 4), textcoords="offset points", color=MUTED,
-                      size=7.5)  # fmt: skip
         axes.xaxis.set_major_formatter(lambda share, _: f"{100 * share:g}\u2009%")
         axes.yaxis.set_major_formatter(lambda share, _: _percent(share))
         axes.set(xlabel=f"share discarded, lowest quality first   ({curve.comparisons:,} mated comparisons of "
                  f"{curve.subjects:,} people)", ylabel=f"FNMR of the rest at threshold {curve.threshold:.3f}",
-                 xlim=(0, 0.95), ylim=(0, max(1.25 * float(table["FNMR"][shown].max()), 1e-6)))  # fmt: skip
+                 xlim=(0, 0.95), ylim=(0, max(1.6 * float(table["FNMR"][shown].max()), 1e-6)))  # fmt: skip
+        axes.legend(loc="upper left", ncols=3)
         axes.set_title(f"Gain over the first {curve.partial:.0%}: {curve.gain:.2f} of the ideal "
                        f"({curve.low:.2f} – {curve.high:.2f})")  # fmt: skip
         axes.grid(axis="y")
@@ -329,21 +325,15 @@ def _percent(share: float) -> str:
 
 
 def _power(exponent: float) -> str:
-    return f"{10**exponent:,.0f}" if exponent >= 0 else f"1/{10**-exponent:,.0f}"
+    """Return 10 to the power as a ratio to two figures: 150,000 or 1/380."""
+    text = f"{float(f'{10 ** abs(exponent):.1e}'):,.0f}"
+    return text if exponent >= 0 else f"1/{text}"
 
 
 def _band(axes: Axes, table: pd.DataFrame, x: str, y: str, *, colour: str, marker: str = "o") -> None:
     rows = table[table[x] > 0].sort_values(x)
     axes.fill_between(rows[x], rows[f"{y}_low"], rows[f"{y}_high"], color=colour, alpha=0.2, linewidth=0)
     axes.plot(rows[x], rows[y], color=colour, marker=marker, markersize=5)
-
-
-def _direct(axes: Axes, x: Any, y: Any, text: str, colour: str, *, at: float, side: str) -> None:
-    """Write a curve's name beside it, where it falls through the share ``at``."""
-    place = int(np.argmax(y <= 100 * at))
-    shift = (6, 2) if side == "right" else (-6, 2)
-    axes.annotate(text, (x[place], y[place]), xytext=shift, textcoords="offset points", color=colour, size=8,
-                  ha="left" if side == "right" else "right")  # fmt: skip
 
 
 def _note(axes: Axes, text: str) -> None:
