@@ -5,22 +5,20 @@ The town lies in the North Sea, its force is "Demo Constabulary", and its street
 
 from __future__ import annotations
 
-import io
-import zipfile
+from collections.abc import Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from crimeface_lib.core.errors import InputError
-from crimeface_lib.core.files import write_atomic
 from crimeface_lib.core.random import Seed, make_rng
 from crimeface_lib.core.results import Result
 from crimeface_lib.core.types import BoolArray, FloatArray, IntArray
 from crimeface_lib.crime._layouts import STREET_COLUMNS
 from crimeface_lib.crime.events import ASB
 from crimeface_lib.crime.ingest import SYNTHETIC_FORCE
+from crimeface_lib.synthetic.police_files import OUTCOMES, draw_outcomes, draw_stops
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -52,14 +50,6 @@ _TYPES: dict[str, tuple[float, float, int, float, float, float]] = {
     "Possession of weapons": (0.005, 0.00, 1, 0.00, 0.00, 0.40),
     "Robbery": (0.005, 0.05, 11, 0.00, 0.00, 0.50),
 }
-_OUTCOMES = (
-    ("Investigation complete; no suspect identified", 0.45),
-    ("Unable to prosecute suspect", 0.30),
-    ("Under investigation", 0.10),
-    ("Awaiting court outcome", 0.06),
-    ("Local resolution", 0.05),
-    ("Offender given a caution", 0.04),
-)
 _FIRST = ("Example", "Sample", "Specimen", "Fictional", "Imaginary", "Invented", "Pattern", "Sketch", "Trial", "Mock")
 _SECOND = ("Street", "Road", "Lane", "Close", "Avenue", "Drive", "Way", "Court", "Gardens", "Terrace", "Grove", "Walk")
 
@@ -79,6 +69,9 @@ class CrimeTruth:
     is_background : per row of the table, whether the event is no near repeat.
     gap : the month that was not published, e.g. "2024-03".
     duplicates, without_location : how many rows were repeated, and lost their place.
+    reporting : (groups,) share of what happened that is in the table; ``points["group"]`` tells each point's group of
+        LSOAs. occurred : events that happened in the months published, reported or not, by LSOA, group and type:
+        what a victim survey of everybody would have found.
     """
 
     area: Polygon
@@ -93,13 +86,17 @@ class CrimeTruth:
     gap: str
     duplicates: int
     without_location: int
+    reporting: FloatArray
+    occurred: pd.DataFrame
 
 
 @dataclass(frozen=True, slots=True)
 class SyntheticCrimes(Result):
-    """A table in the layout of data.police.uk's street files, and its truth."""
+    """Tables in the layouts of data.police.uk's street, outcome, and stop-and-search files, and the truth."""
 
     table: pd.DataFrame = field(repr=False)
+    outcomes: pd.DataFrame = field(repr=False)
+    stops: pd.DataFrame = field(repr=False)
     truth: CrimeTruth = field(repr=False)
 
     def to_frame(self) -> pd.DataFrame:
@@ -114,7 +111,12 @@ class SyntheticCrimes(Result):
 
 
 def synthetic_crimes(
-    *, months: int = 36, start: str = "2023-01", per_month: float = 1000.0, rng: Seed = None
+    *,
+    months: int = 36,
+    start: str = "2023-01",
+    per_month: float = 1000.0,
+    reporting: Sequence[float] = (1.0,),
+    rng: Seed = None,
 ) -> SyntheticCrimes:
     """Draw monthly crimes of a fictional town.
 
@@ -125,17 +127,23 @@ def synthetic_crimes(
     ----------
     months : how many, at least 3; the third quarter of the span loses one.
     per_month : mean number of events a month at the start.
+    reporting : shares of events that are reported, in as many sectors of the town as there are shares.
 
     Raises
     ------
-    InputError : fewer than 3 months, or a rate that is not positive.
+    InputError : fewer than 3 months, a rate that is not positive, a share outside 0 to 1.
     """
     import pandas as pd
 
-    if months < 3 or not per_month > 0:
-        raise InputError(f"got months={months}, per_month={per_month}, expected at least 3 months and a rate above 0")
+    heard = np.asarray(reporting, dtype=np.float64)
+    if months < 3 or not per_month > 0 or heard.ndim != 1 or not heard.size or not ((heard > 0) & (heard <= 1)).all():
+        raise InputError(
+            f"got months={months}, per_month={per_month}, reporting={reporting}, expected at least 3 months, a rate "
+            "above 0 and shares above 0 and at most 1"
+        )
     gen = make_rng(rng, stream="synthetic_crimes")
     area, points = _town(gen)
+    points["group"] = _sectors(points, len(heard))
     types = tuple(_TYPES)
     share, amplitude, peak, growth, repeat, pull = np.array(list(_TYPES.values())).T
     calendar = pd.period_range(start, periods=months, freq="M")
@@ -149,47 +157,27 @@ def synthetic_crimes(
     kind, month, place, first = kind[order], month[order], place[order], first[order]
     table = _table(kind, month, place, points, types, calendar, gen)
     gap = int(months * 0.6)
-    keep = np.flatnonzero(month != gap)
-    with_id = np.flatnonzero(table["Crime ID"].notna().to_numpy() & (month != gap))
+    other = make_rng(rng, stream="synthetic_records")
+    published = month != gap
+    reported = published & (other.random(len(month)) < heard[points["group"].to_numpy()[place]])
+    keep = np.flatnonzero(reported)
+    with_id = np.flatnonzero(table["Crime ID"].notna().to_numpy() & reported)
     twice = gen.choice(with_id, size=round(0.002 * len(keep)), replace=False)
     keep = np.sort(np.r_[keep, twice], kind="stable")
+    at = points.iloc[place[published]].reset_index(drop=True)[["lsoa_code", "group"]]
+    occurred = at.assign(type=np.array(types, dtype=object)[kind[published]])
+    occurred = (
+        occurred.groupby(["lsoa_code", "group", "type"], as_index=False).size().rename(columns={"size": "events"})
+    )
     table = table.iloc[keep].reset_index(drop=True)
     truth = CrimeTruth(
         area, CRS, points, types, background, season, growth, repeat, first[keep], str(calendar[gap]), len(twice),
-        int(table["Longitude"].isna().sum()),
+        int(table["Longitude"].isna().sum()), heard, occurred,
     )  # fmt: skip
-    return SyntheticCrimes(table, truth)
-
-
-def write_police_uk(table: pd.DataFrame, target: str | Path) -> list[str]:
-    """Write the table as data.police.uk ships it: ``2023-01/2023-01-demo-constabulary-street.csv``, and so on.
-
-    A month without rows gets no file. The same table gives the same bytes.
-
-    Parameters
-    ----------
-    target : a folder, or a file ending in .zip.
-
-    Returns
-    -------
-    The names of the files written, relative to the target.
-    """
-    target = Path(target)
-    slug = SYNTHETIC_FORCE.lower().replace(" ", "-")
-    files = {}
-    for month, rows in table.groupby("Month", sort=True):
-        text = rows[list(STREET_COLUMNS)].to_csv(index=False, float_format="%.6f", lineterminator="\r\n")
-        files[f"{month}/{month}-{slug}-street.csv"] = text.encode()
-    if target.suffix.lower() == ".zip":
-        buffer = io.BytesIO()
-        with zipfile.ZipFile(buffer, "w") as archive:
-            for name, data in files.items():
-                archive.writestr(zipfile.ZipInfo(name, date_time=(2026, 1, 1, 0, 0, 0)), data, zipfile.ZIP_DEFLATED)
-        write_atomic(target, buffer.getvalue())
-    else:
-        for name, data in files.items():
-            write_atomic(target / name, data)
-    return list(files)
+    searched = background[[types.index("Drugs"), types.index("Possession of weapons")]].mean(axis=0)
+    shown = [str(one) for one in calendar.delete(gap)]
+    stops = draw_stops(points, searched / searched.sum(), shown, 0.05 * per_month, other)
+    return SyntheticCrimes(table, draw_outcomes(table, other), stops, truth)
 
 
 def _town(gen: np.random.Generator) -> tuple[Polygon, pd.DataFrame]:
@@ -220,6 +208,13 @@ def _town(gen: np.random.Generator) -> tuple[Polygon, pd.DataFrame]:
     points["lsoa_code"] = [f"D{1_000_001 + n:08d}" for n in number]
     points["lsoa_name"] = [f"Demo {1 + n // 5:03d}{'ABCDE'[n % 5]}" for n in number]
     return area, points
+
+
+def _sectors(points: pd.DataFrame, number: int) -> IntArray:
+    """Return (P,) groups 0 to number - 1: whole LSOAs, told apart by their bearing from the centre."""
+    middle = points.groupby("lsoa_code")[["x", "y"]].transform("mean").to_numpy() - CENTRE
+    turn = (np.arctan2(middle[:, 1], middle[:, 0]) / (2 * np.pi)) % 1.0
+    return np.minimum((turn * number).astype(np.int64), number - 1)
 
 
 def _background(points: pd.DataFrame, pull: FloatArray, gen: np.random.Generator) -> FloatArray:
@@ -274,8 +269,7 @@ def _table(
     number = len(kind)
     digits = gen.bytes(32 * number).hex()
     ids = np.array([digits[64 * i : 64 * i + 64] for i in range(number)], dtype=object)
-    outcome, weight = zip(*_OUTCOMES, strict=True)
-    outcomes = np.array(outcome, dtype=object)[gen.choice(len(outcome), number, p=weight)]
+    outcomes = np.array(list(OUTCOMES), dtype=object)[gen.choice(len(OUTCOMES), number, p=list(OUTCOMES.values()))]
     asb = kind == types.index(ASB)
     lost = gen.random(number) < 0.01
     at = points.iloc[place].reset_index(drop=True)
