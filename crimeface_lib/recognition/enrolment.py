@@ -18,7 +18,7 @@ from crimeface_lib.recognition.embed import Embeddings
 from crimeface_lib.recognition.gallery import Gallery
 from crimeface_lib.recognition.records import Records
 from crimeface_lib.recognition.rotation import Rotation, turn
-from crimeface_lib.recognition.sealed import Entry, Head, template_item
+from crimeface_lib.recognition.sealed import Entry, template_item
 from crimeface_lib.recognition.search import Progress, most_similar_other, unit_rows
 
 if TYPE_CHECKING:
@@ -174,13 +174,17 @@ class Enroller:
         """Write what is not there yet, and tell what was and who resembles somebody."""
         head = self.records.fitting(embeddings, embeddings.vectors.shape[1], self.rotation)
         vectors = turn(unit_rows(embeddings.vectors[rows], name="embeddings", dimension=head.dimension), self.rotation)
-        there, last = self._there(entries, head)
-        seen, new = {(one.item, one.subject) for one in there}, []
-        for place, entry in enumerate(entries):
-            if (entry.item, entry.subject) not in seen:
+        seals = self.records.seals
+        labels = [(seals.label("item", entry.item), seals.label("subject", entry.subject)) for entry in entries]
+        there, last = self.records.found("item", {item for item, _ in labels})
+        seen, new = {(record["item"], record["who"]) for record in there}, []
+        for place, label in enumerate(labels):
+            if label not in seen:
                 new.append(place)
-                seen.add((entry.item, entry.subject))
-        found = _same_items(new, entries, {one.item: one for one in reversed(there)})
+                seen.add(label)
+        wanted = {labels[place][0] for place in new}
+        known = [seals.about(record, head=head) for record in there if record["item"] in wanted]
+        found = _same_items(new, entries, {one.item: one for one in reversed(known)})
         if self.score is not None:
             found |= self._resembling([p for p in new if p not in found], entries, vectors, self.score)
         told = tuple(replace(found[place], index=rows[place]) for place in sorted(found))
@@ -198,12 +202,6 @@ class Enroller:
                 self.progress(start + len(some), len(going))
         present = len(entries) - len(new) + len(going) - added
         return Enrolment(enrolled=added, failures=dict(embeddings.failures), present=present, duplicates=told)
-
-    def _there(self, entries: Sequence[Entry], head: Head) -> tuple[list[Entry], int]:
-        """Return the entries on the list with the photos or templates of new ones, and the last of their records."""
-        seals = self.records.seals
-        found, last = self.records.found("item", {seals.label("item", entry.item) for entry in entries})
-        return [seals.about(one, head=head) for one in found], last
 
     def _resembling(
         self, new: Sequence[int], entries: Sequence[Entry], vectors: Float32Array, score: float

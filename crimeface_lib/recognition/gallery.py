@@ -25,6 +25,9 @@ from crimeface_lib.recognition.rotation import Rotation, turn
 from crimeface_lib.recognition.sealed import Entry, Head, Seals
 from crimeface_lib.recognition.search import Progress, build_index, measure_recall, most_similar_other, unit_rows
 
+#: People on a list from which its FPIR is measured on itself.
+_ENOUGH = 100
+
 
 class Gallery:
     """The open templates of a watchlist; made by ``Watchlist.opened`` and used in a ``with`` block.
@@ -48,9 +51,11 @@ class Gallery:
         self.unreadable, self.memory = unreadable, rows.note
         self._records, self._rows, self._head, self._seals = records, rows, head, seals
         self._clock, self._rotation, self._open = clock, rotation, True
-        self._days = np.array([seals.mark(record, head=head)[0] for record in records] if head else [], dtype=int)
+        self._days = np.array([seals.day(record["ends"]) for record in records], dtype=np.int64)
         self._index = build_index(rows.array, index) if len(records) else build_index(rows.array, "exact")
-        self.index, self._recalls = self._index.name, {}  # type: ignore[var-annotated]
+        self.index = self._index.name
+        self._recalls: dict[int, tuple[float, int]] = {}
+        self._rates: dict[tuple[float, float], OpenSetRate] = {}
 
     def __enter__(self) -> Gallery:
         return self
@@ -82,13 +87,11 @@ class Gallery:
         mode: str | None = None,
         calibration: Calibration | None = None,
         level: float = 0.95,
-        fpir: OpenSetRate | None = None,
     ) -> Searches:
         """Return the candidates for each probe; see ``Watchlist.search``. Probes without a template are told.
 
-        Parameters
-        ----------
-        fpir : of this threshold, measured with ``false_positives``; the calibration's by default.
+        With a threshold, the lists tell the FPIR: measured on the gallery (``false_positives``) where it holds 100
+        people, from the calibration where it holds fewer.
 
         Raises
         ------
@@ -107,9 +110,7 @@ class Gallery:
         live = self._days >= self._clock().date().toordinal()
         size = int(live.sum())
         nearest = self._index.nearest(vectors, top=top, live=None if live.all() else live)
-        if mode == "threshold" and fpir is None:
-            assert threshold is not None
-            fpir = fpir_from_calibration(calibration, threshold=threshold, gallery_size=size, level=level)
+        fpir = None if threshold is None else self._fpir(threshold, calibration, size, level)
         recall, index = self._recall(top)
         shared = CandidateList(
             candidates=(), gallery_size=size, probe_quality=np.nan, probe_note="", embedder=probes.embedder,
@@ -130,8 +131,15 @@ class Gallery:
             )
         return Searches(lists=lists, failures=dict(probes.failures))
 
+    def _fpir(self, threshold: float, calibration: Calibration, size: int, level: float) -> OpenSetRate:
+        if len({record["who"] for record in self._records[:10_000]}) < _ENOUGH:
+            return fpir_from_calibration(calibration, threshold=threshold, gallery_size=size, level=level)
+        if (threshold, level) not in self._rates:
+            self._rates[threshold, level] = self.false_positives(threshold, level=level)
+        return self._rates[threshold, level]
+
     def false_positives(
-        self, threshold: float, *, probes: int = 1000, level: float = 0.95, rng: Seed = 0
+        self, threshold: float, *, probes: int = 200, level: float = 0.95, rng: Seed = 0
     ) -> OpenSetRate:
         """Return the FPIR of a threshold, measured with entries of this gallery searched among all other people's.
 

@@ -50,10 +50,9 @@ class OpenSetRate(Result):
             f"would still yield a candidate in {self.fpir:.1%} of searches ({self.low:.1%} – {self.high:.1%}; "
             f"{self.false:,} in {self.trials:,} {self.unit}; {self.method})."
         )
-        if self.evaluated * 10 < self.gallery_size:
+        if self.trials < 10 * self.gallery_size and self.evaluated == 1:
             said += (
-                f" It was measured with {self.evaluated:,} entries, far fewer than are searched here: take it for a "
-                "rough guess."
+                f" So few comparisons can't tell what happens in lists of {self.gallery_size:,}: take it for a guess."
             )
         return said
 

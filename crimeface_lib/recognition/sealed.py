@@ -101,6 +101,7 @@ class Seals:
         self._box = AESGCM(key)
         drawn = HKDF(algorithm=SHA256(), length=96, salt=None, info=_DOMAIN + b"labels").derive(key)
         self._hash, self._siv = drawn[:32], AESSIV(drawn[32:])
+        self._days: dict[str, int] = {}
 
     def __reduce__(self) -> str:
         raise TypeError("keys are not pickled: they would lie in clear wherever that goes")
@@ -112,6 +113,13 @@ class Seals:
 
     def day_label(self, day: int) -> str:
         return base64.b64encode(self._siv.encrypt(day.to_bytes(4, "big"), [_DOMAIN])).decode()
+
+    def day(self, label: str) -> int:
+        """Return the day of a ``day_label``. Raises InvalidTag or ValueError."""
+        if label not in self._days:  # a list has few
+            sealed = base64.b64decode(label, validate=True)
+            self._days[label] = int.from_bytes(self._siv.decrypt(sealed, [_DOMAIN]), "big")
+        return self._days[label]
 
     def seal(self, entry: Entry, template: Float32Array, *, head: Head) -> dict[str, Any]:
         """Return the record of an entry."""
@@ -133,11 +141,10 @@ class Seals:
         IntegrityError : its clear fields are not what this key wrote.
         """
         try:
-            day = self._siv.decrypt(base64.b64decode(record["ends"], validate=True), [_DOMAIN])
             mark = hmac.digest(self._hash, b"mark|" + _bound(record, head), "sha256")
+            return self.day(record["ends"]), int.from_bytes(mark, "big")
         except (InvalidTag, KeyError, TypeError, ValueError) as error:
             raise _damaged(record) from error
-        return int.from_bytes(day, "big"), int.from_bytes(mark, "big")
 
     def about(self, record: Mapping[str, Any], *, head: Head) -> Entry:
         """Return what is known of an entry; its template stays shut.
@@ -200,9 +207,11 @@ class Seals:
 
 
 def _bound(record: Mapping[str, Any], head: Head) -> bytes:
-    """Return the associated data: the clear fields, and what the list's templates were made by."""
-    clear = [str(record[name]) for name in ("record", "who", "item", "ends")]
-    return _DOMAIN + json.dumps([*clear, head.embedder, head.version, head.dimension, head.rotation]).encode()
+    """Return the associated data: the clear fields, none with a line break, and what made the list's templates."""
+    clear = f"{record['record']}\n{record['who']}\n{record['item']}\n{record['ends']}\n"
+    return b"%s%s%s\n%s\n%d\n%s\n" % (
+        _DOMAIN, clear.encode(), head.embedder.encode(), head.version.encode(), head.dimension, head.rotation.encode()
+    )  # fmt: skip
 
 
 def _bytes(template: Float32Array) -> bytes:
