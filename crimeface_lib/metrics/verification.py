@@ -344,7 +344,7 @@ def _pair_numbers(names: npt.NDArray[np.str_]) -> npt.NDArray[np.int64]:
 def _rates(mated: FloatArray, nonmated: FloatArray) -> tuple[FloatArray, FloatArray]:
     """Return FMR and FNMR at each score and beyond the last, of counts by score."""
     below, under = np.append(0.0, np.cumsum(mated)), np.append(0.0, np.cumsum(nonmated))
-    return 1 - under / under[-1], below / below[-1]
+    return (under[-1] - under) / under[-1], below / below[-1]
 
 
 def _crossing(fmr: FloatArray, fnmr: FloatArray) -> float:
