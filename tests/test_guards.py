@@ -29,10 +29,20 @@ GATED = {
     "crimeface_lib.recognition.Watchlist.search",
     "crimeface_lib.crime.predict_places",
     "crimeface_lib.crime.evaluate_places",
+    "crimeface_lib.crime.tune_places",
+    "crimeface_lib.crime.check_places",
     "crimeface_lib.crime.geographic_profile",
 }
 #: What a gated function returns. A new function with such a result has to be listed above.
-GATED_RESULTS = ("CandidateList", "Searches", "PlaceRisk", "PlaceEvaluation", "GeographicProfile")
+GATED_RESULTS = (
+    "CandidateList",
+    "Searches",
+    "PlaceRisk",
+    "PlaceEvaluation",
+    "PlaceTuning",
+    "PlaceChecks",
+    "GeographicProfile",
+)
 #: The gated way itself, and counts over time: no place, no person.
 NEITHER = {
     "crimeface_lib.workflow.Run.search", "crimeface_lib.workflow.Run.permit_search", "crimeface_lib.crime.forecast",

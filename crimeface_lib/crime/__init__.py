@@ -23,7 +23,10 @@ from crimeface_lib.crime.hotspot import Density, Hotspots, false_discovery, geti
 from crimeface_lib.crime.ingest import check_source, read_events
 from crimeface_lib.crime.nearrepeat import KnoxTest, knox_test
 from crimeface_lib.crime.partitions import Partitions, open_partitions, write_events
-from crimeface_lib.crime.places import PlaceEvaluation, PlaceRisk, evaluate_places, predict_places
+from crimeface_lib.crime.place_checks import PlaceChecks, Stability, check_places
+from crimeface_lib.crime.place_evaluation import PlaceEvaluation, evaluate_places
+from crimeface_lib.crime.place_tuning import PlaceTuning, tune_places
+from crimeface_lib.crime.places import PlaceRisk, predict_places
 from crimeface_lib.crime.points import read_points
 from crimeface_lib.crime.profile_trials import ProfileTrials, simulate_profiles
 from crimeface_lib.crime.profiling import PROFILE_VERSION, GeographicProfile, geographic_profile
@@ -43,17 +46,13 @@ from crimeface_lib.crime.timeseries import (
 )
 
 __all__ = [
-    "write_events",
-    "partition_events",
-    "open_partitions",
-    "Partitions",
-    "POLICIES",
     "FORECAST_MODELS",
     "KINDS",
     "MODEL_NAMES",
     "MODEL_VERSION",
     "OGL_ATTRIBUTION",
     "POLICE_DISCOVERED",
+    "POLICIES",
     "PROFILE_VERSION",
     "SYNTHETIC_ATTRIBUTION",
     "Aoristic",
@@ -72,13 +71,17 @@ __all__ = [
     "KnoxTest",
     "LocalMoran",
     "MonthlySeries",
+    "Partitions",
+    "PlaceChecks",
     "PlaceEvaluation",
     "PlaceRisk",
+    "PlaceTuning",
     "ProfileTrials",
     "QualityReport",
     "SeasonalProfile",
     "SelfExcitingFit",
     "Sensitivity",
+    "Stability",
     "Summary",
     "Suppressed",
     "aoristic",
@@ -86,6 +89,7 @@ __all__ = [
     "calendar_effects",
     "cell_groups",
     "change_points",
+    "check_places",
     "check_source",
     "cross_table",
     "daily_series",
@@ -103,6 +107,8 @@ __all__ = [
     "local_moran",
     "make_grid",
     "monthly_series",
+    "open_partitions",
+    "partition_events",
     "predict_places",
     "read_events",
     "read_points",
@@ -113,4 +119,6 @@ __all__ = [
     "summarise",
     "suppress",
     "top_cells",
+    "tune_places",
+    "write_events",
 ]

@@ -5,7 +5,8 @@ Every model sees the months that all forces published, and divides by the time t
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from inspect import signature
 
 import numpy as np
 
@@ -30,35 +31,34 @@ MODEL_NAMES = {
 }
 #: Made of days: refused on events that know only their month.
 NEED_TIMES = ("prohotspot", "self_exciting")
-BANDWIDTH = 300.0  # metres
 _HISTORY_YEARS = 5.0
 _TRAINING_CUTOFFS = 6
 
 
-def counts(history: History, end: np.datetime64) -> Parts:
+def counts(history: History, end: np.datetime64, *, years: float = 1.0) -> Parts:
     """Events of the last year, per cell, scaled to the horizon."""
-    recent, older = history.rate(tau=np.inf, window=YEAR)
+    recent, older = history.rate(tau=np.inf, window=years * YEAR)
     days = (end - history.at) / DAY
     return {"recency": recent * days, "long_term": older * days, "neighbours": np.zeros(len(history.grid))}
 
 
-def decayed_counts(history: History, end: np.datetime64) -> Parts:
+def decayed_counts(history: History, end: np.datetime64, *, tau: float = 2.0, years: float = 5.0) -> Parts:
     """Events of five years weighted exp(-age / 2 years): the baseline that others must beat."""
-    recent, older = history.rate(tau=2 * YEAR, window=_HISTORY_YEARS * YEAR)
+    recent, older = history.rate(tau=tau * YEAR, window=years * YEAR)
     days = (end - history.at) / DAY
     return {"recency": recent * days, "long_term": older * days, "neighbours": np.zeros(len(history.grid))}
 
 
-def kde(history: History, end: np.datetime64) -> Parts:
+def kde(history: History, end: np.datetime64, *, bandwidth: float = 300.0, years: float = 1.0) -> Parts:
     """Gaussian smoothing of the last year, 300 m; the part from other cells is told apart."""
-    weight, exposure = history.weights(tau=np.inf, window=YEAR)
+    weight, exposure = history.weights(tau=np.inf, window=years * YEAR)
     grid = history.grid
     used = weight > 0
     xy, cell, recent = history.xy[used], history.cell[used], history.recent()[used]
-    surface, corrected = gaussian_surface(xy, weight[used], grid, bandwidth=BANDWIDTH, edge=True)
+    surface, corrected = gaussian_surface(xy, weight[used], grid, bandwidth=bandwidth, edge=True)
     scale = grid.cell**2 / exposure * ((end - history.at) / DAY)
     square = ((xy - grid.centres()[cell]) ** 2).sum(axis=1)
-    own = corrected * np.exp(-square / (2 * BANDWIDTH**2)) / (2 * np.pi * BANDWIDTH**2)
+    own = corrected * np.exp(-square / (2 * bandwidth**2)) / (2 * np.pi * bandwidth**2)
     parts = [np.bincount(cell, weights=own * side, minlength=len(grid)) * scale for side in (recent, ~recent)]
     neighbours = np.maximum(surface * scale - parts[0] - parts[1], 0.0)
     return {"recency": parts[0], "long_term": parts[1], "neighbours": neighbours}
@@ -111,7 +111,7 @@ def fit_mixture(features: FloatArray, target: FloatArray, *, rounds: int = 500) 
     return weight
 
 
-MODELS: dict[str, Callable[[History, np.datetime64], Parts]] = {
+MODELS: dict[str, Callable[..., Parts]] = {
     "decayed_counts": decayed_counts,
     "counts": counts,
     "kde": kde,
@@ -120,3 +120,19 @@ MODELS: dict[str, Callable[[History, np.datetime64], Parts]] = {
     "retrospective": retrospective,
     "self_exciting": self_exciting,
 }
+
+
+def run_model(model: str, history: History, end: np.datetime64, settings: Mapping[str, float] | None = None) -> Parts:
+    """Return the model's parts, with settings other than its own where some are given.
+
+    Raises
+    ------
+    InputError : a setting that the model lacks, or one that is not above 0.
+    """
+    function, given = MODELS[model], dict(settings or {})
+    known = [name for name, p in signature(function).parameters.items() if p.kind is p.KEYWORD_ONLY]
+    if wrong := [f"{k}={v}" for k, v in given.items() if k not in known or not v > 0]:
+        raise InputError(
+            f"settings of {model!r}: got {', '.join(wrong)}, expected values above 0 of: {', '.join(known) or 'none'}"
+        )
+    return function(history, end, **given)

@@ -17,8 +17,6 @@ from crimeface_lib.crime.grid import Grid
 from crimeface_lib.crime.hotspot import box_sum
 
 REACH = 8  # cells and weeks: events as far or as old as this have no weight
-QUARTIC = 200.0  # metres
-WINDOW = 60.0  # days
 _WHOLE = math.lcm(*range(1, REACH + 1))  # makes every weight 1 / (1 + k) a whole number, so that sums are exact
 
 
@@ -53,17 +51,15 @@ def prospective_weights(grid: Grid, cell: IntArray, weeks: IntArray) -> tuple[Fl
     return total[where] / _WHOLE**2, image[where] / _WHOLE
 
 
-def retrospective(history: History, end: np.datetime64) -> Parts:
+def retrospective(history: History, end: np.datetime64, *, days: float = 60.0, bandwidth: float = 200.0) -> Parts:
     """The retrospective hotspot grid: quartic kernels of 200 m around the events of the last 60 days."""
     age = ((history.at - history.start) + (history.at - history.end)) / DAY / 2
-    used = age <= WINDOW
-    total, own = quartic_sums(history.grid, history.xy[used], history.cell[used])
+    used = age <= days
+    total, own = quartic_sums(history.grid, history.xy[used], history.cell[used], bandwidth=bandwidth)
     return _to_rate(history, end, {"recency": own, "long_term": np.zeros(len(own)), "neighbours": total - own})
 
 
-def quartic_sums(
-    grid: Grid, xy: FloatArray, cell: IntArray, *, bandwidth: float = QUARTIC
-) -> tuple[FloatArray, FloatArray]:
+def quartic_sums(grid: Grid, xy: FloatArray, cell: IntArray, *, bandwidth: float) -> tuple[FloatArray, FloatArray]:
     """Return (C,) sums of (1 - d²/h²)² over the events within h of the cell's centre, and the part of its own."""
     number = np.full(grid.shape, -1, dtype=np.int64)
     number[grid.row, grid.column] = np.arange(len(grid))

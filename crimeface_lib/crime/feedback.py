@@ -127,6 +127,16 @@ class Exposure(Result):
         """The table."""
         return self.table
 
+    @property
+    def text(self) -> str:
+        """One sentence for the report: the group on which the riskiest cells fall the most, and the least."""
+        ratios = self.table.set_index("group")["ratio"].dropna()
+        most, least = ratios.idxmax(), ratios.idxmin()
+        return (
+            f"The riskiest {self.share:.0%} of cells fall on {most} {ratios[most]:.1f} times as much as its share of "
+            f"the whole, and on {least} {ratios[least]:.1f} times."
+        )
+
 
 def exposure(
     risk: npt.ArrayLike, groups: npt.ArrayLike, *, share: float = 0.05, weight: npt.ArrayLike | None = None

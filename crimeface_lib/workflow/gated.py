@@ -15,7 +15,9 @@ if TYPE_CHECKING:
 
 
 #: What kind of permit a gated function needs.
-_KINDS = {"search": "face_search", "predict_places": "place_prediction", "evaluate_places": "place_prediction"}
+_KINDS = {"search": "face_search"} | dict.fromkeys(
+    ("predict_places", "evaluate_places", "tune_places", "check_places"), "place_prediction"
+)  # an evaluation also runs models to compare with, on past months only; its result says so
 
 
 def run_under_permit(
@@ -68,7 +70,8 @@ def _check_covered(
     version = str(getattr(probe, "version", use.model_version))
     if version.startswith(f"{use.model_version}+"):  # made from a photo and its mirror image, by the same weights
         version = use.model_version
-    model = getattr(probe, "embedder", options.get("model", use.model))
+    forecast = arguments[2] if len(arguments) > 2 and kind == "place_prediction" else None
+    model = getattr(probe, "embedder", getattr(forecast, "model", options.get("model", use.model)))
     got = {"kind": kind, "model": model, "model_version": version}
     if differing := [f"{name}: got {value}" for name, value in got.items() if value != getattr(use, name)]:
         message = f"the permit under DPIA {permit.dpia} is not for this call: {'; '.join(differing)}; ask for one"

@@ -36,6 +36,23 @@ def test_reported_events_do_not_run_away() -> None:
     assert simulate_feedback([0.3, 0.2], discovered=0.0, steps=4000, runs=50, rng=4).drift < 0.03
 
 
+@pytest.mark.parametrize("discovered", [0.4, 0.8])
+def test_the_share_of_patrols_is_the_fixed_point_of_the_urn(discovered: float) -> None:
+    """With events both reported and discovered, the limit solves p = a(p) / (a(p) + b(p)), a and b the mean gains."""
+    first, second = 0.6, 0.3
+    a = np.polynomial.Polynomial([1 - discovered, discovered]) * first
+    b = np.polynomial.Polynomial([1, -discovered]) * second
+    roots = (np.polynomial.Polynomial([0, 1]) * (a + b) - a).roots()
+    limit = next(r for r in roots if 0 < r <= 1)
+    found = simulate_feedback([first, second], discovered=discovered, steps=8000, runs=40, rng=5)
+    assert found.final[:, 0].mean() == pytest.approx(limit, abs=0.02)
+    assert limit > first / (first + second)
+    corrected = simulate_feedback(
+        [first, second], discovered=discovered, corrected=True, steps=3000, runs=40, rng=6
+    )  # fmt: skip
+    assert corrected.final[:, 0].mean() == pytest.approx(2 / 3, abs=0.02)
+
+
 def test_exposure_counts() -> None:
     risk = np.r_[np.full(5, 9.0), np.zeros(15)]
     groups = np.r_[np.full(4, "a"), np.full(6, "b"), np.full(10, "c")]
@@ -43,6 +60,7 @@ def test_exposure_counts() -> None:
     assert table["of_all"].tolist() == pytest.approx([0.2, 0.3, 0.5])
     assert table["of_riskiest"].tolist() == pytest.approx([0.8, 0.2, 0.0])
     assert table["ratio"].tolist() == pytest.approx([4.0, 2 / 3, 0.0])
+    assert "fall on a 4.0 times as much as its share" in exposure(risk, groups, share=0.25).text
 
 
 def test_faults() -> None:

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from pathlib import Path
 
-import geopandas as gpd
 import numpy as np
 import pandas as pd
 import pytest
@@ -13,7 +11,6 @@ import pytest
 from crimeface_lib.core.errors import InputError
 from crimeface_lib.crime import Events, Grid, evaluate_places, make_grid, predict_places, read_points
 from crimeface_lib.crime._models import MODELS, NEED_TIMES, fit_mixture
-from crimeface_lib.metrics import pai
 
 AT = "2024-06"
 MONTHLY = [name for name in MODELS if name not in NEED_TIMES]
@@ -135,60 +132,19 @@ def test_mixture_finds_the_likelihood_maximum() -> None:
     assert all(likelihood(weight) >= likelihood(np.abs(weight + gen.normal(0, 0.02, 3))) for _ in range(50))
 
 
-def test_evaluation_scores_what_followed(town_events: Events, town_grid: Grid) -> None:
-    found = evaluate_places(
-        town_events, town_grid, cutoffs=["2024-05", AT, "2023-10", "2025-01"], horizon="1M", models=["counts"], rng=1
-    )  # fmt: skip
-    row = found.scores.query("cutoff == '2024-06-01' and model == 'counts' and area == 0.05").iloc[0]
-    risk = predict_places(town_events, town_grid, at=AT, horizon="1M").risk
-    reported = town_events.select(types=[t for t in town_events.types if t not in ("Drugs", "Possession of weapons")])
-    assert row["pai"] == pytest.approx(pai(risk, town_grid.count(reported, month=AT), area=0.05))
-    assert set(found.skipped) == {"2023-10-01", "2025-01-01"}
-    assert "missing from the data" in found.skipped["2023-10-01"]
-    assert found.summary["model"].unique().tolist() == ["decayed_counts", "counts"]
-    again = evaluate_places(town_events, town_grid, cutoffs=["2024-05", AT], horizon="1M", models=["counts"], rng=1)
-    assert again.summary.equals(found.summary)
-
-
-def test_evaluation_tells_a_bad_model_from_the_baseline(
-    stamped: tuple[Events, Grid], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    events, grid = stamped
-    zero = np.zeros(len(grid))
-    chance = {"recency": zero, "long_term": np.random.default_rng(0).random(len(grid)), "neighbours": zero}
-    monkeypatch.setitem(MODELS, "chance", lambda history, end: chance)
-    cutoffs = pd.date_range("2023-01-01", periods=10, freq="MS")
-    summary = evaluate_places(
-        events, grid, cutoffs=cutoffs, horizon="30D", models=["chance"], areas=[0.1], rng=0
-    ).summary
-    assert summary.set_index("model")["against_baseline"].to_dict() == {"decayed_counts": "baseline", "chance": "below"}
-    assert summary.set_index("model").loc["decayed_counts", "pai"] > 1.5
-
-
-def test_evaluation_needs_two_cutoffs(town_events: Events, town_grid: Grid) -> None:
-    with pytest.raises(InputError, match="got 1 that can be scored, expected at least 2"):
-        evaluate_places(town_events, town_grid, cutoffs=[AT, "2023-10"], horizon="1M")
-    with pytest.raises(InputError, match="models: got oracle"):
-        evaluate_places(town_events, town_grid, cutoffs=[AT], horizon="1M", models=["oracle"])
-
-
-def test_chicago_baselines_are_the_published_ones(data_root: Path) -> None:
-    events = read_points(
-        data_root / "crime/chicago/chicago_aggravated_assaults.csv.gz",
-        time="date", x="longitude", y="latitude", crs="EPSG:4326", plane="EPSG:26971",
-    )  # fmt: skip
-    districts = gpd.read_file(data_root / "boundaries/chicago_police_districts.kml").to_crs("EPSG:26971")
-    grid = make_grid(districts, cell=250.0)
-    found = evaluate_places(
-        events, grid, cutoffs=pd.date_range("2019-01-01", periods=11, freq="MS"), horizon="30D", rng=0
-    )
-    table = found.summary.set_index(["model", "area"])["pai"]
-    assert found.scores.groupby("cutoff")["events"].first().mean() == pytest.approx(1268, abs=1)
-    assert table["decayed_counts"].tolist() == pytest.approx([10.54, 6.24, 4.85], abs=0.01)
-    assert table["counts"].tolist() == pytest.approx([10.18, 5.94, 4.62], abs=0.02)
-
-
 def test_events_off_the_grid_do_not_count(town_events: Events, town_grid: Grid) -> None:
     half = replace(town_events, frame=town_events.frame.assign(geometry=town_events.frame.geometry.translate(1e6)))
     with pytest.raises(InputError, match="no event in the grid"):
         predict_places(half, town_grid, at=AT, horizon="1M")
+
+
+def test_settings_other_than_the_models_own(town_events: Events, town_grid: Grid) -> None:
+    known = {"at": AT, "horizon": "1M", "model": "decayed_counts"}
+    found = predict_places(town_events, town_grid, **known, settings={"tau": 0.1})
+    own = predict_places(town_events, town_grid, **known)
+    assert found.settings == {"tau": 0.1}
+    assert found.contributions["recency"].sum() > 2 * own.contributions["recency"].sum()
+    with pytest.raises(InputError, match="settings of 'decayed_counts': got speed=1, expected values above 0 of: tau"):
+        predict_places(town_events, town_grid, **known, settings={"speed": 1})
+    with pytest.raises(InputError, match="of: none"):
+        predict_places(town_events, town_grid, at=AT, horizon="1M", model="glm", settings={"tau": 1})

@@ -51,7 +51,7 @@ def test_quartic_sums_are_the_double_sum(sample: tuple[Events, Grid]) -> None:
     cell, _, xy = _past(sample)
     square = ((grid.centres()[:, None] - xy) ** 2).sum(axis=2) / 200**2
     expected = np.where(square <= 1, (1 - square) ** 2, 0)
-    total, own = quartic_sums(grid, xy, cell)
+    total, own = quartic_sums(grid, xy, cell, bandwidth=200)
     np.testing.assert_allclose(total, expected.sum(axis=1), rtol=1e-12, atol=1e-12)
     mine = np.arange(len(grid))[:, None] == cell
     np.testing.assert_allclose(own, np.where(mine, expected, 0).sum(axis=1), rtol=1e-12, atol=1e-12)
@@ -66,7 +66,7 @@ def test_scores_are_the_weights_at_the_rate_of_the_year(sample: tuple[Events, Gr
     weights = (
         prospective_weights(grid, cell, np.floor(age / 7).astype(int))[0]
         if model == "prohotspot"
-        else quartic_sums(grid, xy[recent], cell[recent])[0]
+        else quartic_sums(grid, xy[recent], cell[recent], bandwidth=200)[0]
     )
     days = (AT - pd.Timestamp("2022-10-01")).total_seconds() / 86_400
     np.testing.assert_allclose(found.risk, weights / weights.sum() * len(cell) / days * 14, rtol=1e-9, atol=1e-15)

@@ -155,8 +155,9 @@ def test_a_permit_that_ends_during_the_run_ends_the_searching(desk):
 def test_a_permit_is_for_one_kind_of_use_and_one_model(desk):
     """P2: a permit to forecast permits no search, and one model's permit none with another's templates."""
     from dataclasses import replace
+    from types import SimpleNamespace
 
-    from crimeface_lib.crime import predict_places
+    from crimeface_lib.crime import check_places, predict_places, tune_places
 
     desk.approve()
     run = desk.run()
@@ -164,13 +165,15 @@ def test_a_permit_is_for_one_kind_of_use_and_one_model(desk):
     watchlist = desk.store.open_watchlist("default")
     for function, arguments, options, said in (
         (predict_places, (None, None), {"at": "2026-01", "horizon": "1M"}, "kind: got place_prediction"),
+        (tune_places, (None, None), {"model": "kde"}, "kind: got place_prediction; model: got kde"),
+        (check_places, (None, None, SimpleNamespace(model="kde")), {}, "kind: got place_prediction; model: got kde"),
         (watchlist.search, (replace(probe, embedder="other"),), {}, "model: got other"),
         (watchlist.search, (replace(probe, version="0000"),), {}, "model_version: got 0000"),
     ):
         with pytest.raises(RefusedError, match=said):
             run.use(permit, function, *arguments, **options)
     assert desk.events("use.") == []
-    assert [facts["reason"] for _, facts in desk.events("access.refused")] == ["other_permit"] * 3
+    assert [facts["reason"] for _, facts in desk.events("access.refused")] == ["other_permit"] * 5
 
 
 def test_a_use_that_fails_is_written_down_as_failed(desk):
