@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 _MOST_MONTHS = 400
 _LOOK = 3  # changes tried at once, so that a change and its return are seen together
 _LIKENESS = (0.0, 0.25, 0.5, 0.75)
+_CAUTION = 0.25
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,7 +167,7 @@ class _Search:
 
         number, rows = 0, []
         most = min(most, int(self.known.sum()) // self.shortest - 1)
-        noise = self._noise(most)
+        noise = self._noise(min(most, _LOOK))
         while number < most:
             look = min(_LOOK, most - number)
             steps = self.fit(number + look)
@@ -190,10 +191,11 @@ class _Search:
         return max(float(self.known.sum()) - (changes + 1) - (11 if self.calendar is not None else 0), 1.0)
 
     def _noise(self, changes: int) -> Noise:
-        """Return the noise whose residuals, after as rich a fit as any tried, look like those of this series.
+        """Return the noise whose residuals, after as rich a fit as any tried first, look like those of this series.
 
         A rich fit takes changes that are there out of the noise, and some noise with them: drawing counts with a known
-        likeness of neighbours, and fitting them alike, tells how much.
+        likeness of neighbours, and fitting them alike, tells how much. Of likenesses that could have looked like this,
+        one rather large is taken, since too small a one lets wandering pass for changes.
         """
         steps = self.fit(changes)
         mean = (steps.level * steps.season)[0]
@@ -204,7 +206,7 @@ class _Search:
         for rho in _LIKENESS:
             drawn = Noise(dispersion, rho).draw(mean, 60, self.gen)
             again = residuals(drawn, self.fit(changes, drawn))
-            alike.append(likeness(again, self.known).mean())
+            alike.append(float(np.quantile(likeness(again, self.known), _CAUTION)))
             left.append((again[:, self.known] ** 2).sum(axis=1).mean())
         rho = float(np.interp(likeness(rest, self.known)[0], np.maximum.accumulate(alike), _LIKENESS))
         return Noise(dispersion * square / float(np.interp(rho, _LIKENESS, left)), rho)

@@ -60,7 +60,7 @@ def completeness_figure(matrix: pd.DataFrame) -> Figure:
         axes.scatter(absent[:, 1], absent[:, 0], marker="x", s=26, color=VERMILLION, linewidth=1.6)
         axes.set_yticks(range(rows), [str(name) for name in matrix.index])
         axes.set_ylim(rows - 0.5, -0.5)
-        _month_axis(axes, months)
+        month_axis(axes, months)
         axes.tick_params(axis="both", length=0)
         for spine in axes.spines.values():
             spine.set_visible(False)
@@ -115,7 +115,7 @@ def monthly_series_figure(
         axes.set_ylabel(unit)
         axes.grid(axis="y")
         axes.yaxis.set_major_formatter(lambda value, _: f"{value:,.0f}".replace(",", "\u2009"))
-        _month_axis(axes, months)
+        month_axis(axes, months)
         if len(series.columns) > 1 or gaps.any() or band is not None:
             figure.legend(*axes.get_legend_handles_labels(), loc="outside upper right", ncols=4)
     return figure
@@ -186,7 +186,7 @@ def read_months(labels: pd.Index) -> pd.PeriodIndex:
         raise SchemaError(f"months: got {list(labels[:3])}, expected months such as 2019-07 ({error})") from error
 
 
-def _month_axis(axes: Axes, months: pd.PeriodIndex) -> None:
+def month_axis(axes: Axes, months: pd.PeriodIndex) -> None:
     """Label months by initial and years beneath; only years where the initials would not fit."""
     count = len(months)
     every = 1 if count <= 50 else 3 if count <= 130 else 12
