@@ -140,7 +140,7 @@ def forecast_figure(
         axes.plot(ahead, rows["expected"], color=BLUE, marker="o", markersize=3.2, linewidth=2.0, label="expected")
         axes.set_ylim(0, axes.get_ylim()[1])
         held = (
-            f"Such intervals held {told['coverage']:.0%} of {told["months"]:,.0f} past months"
+            f"Such intervals held {told['coverage']:.0%} of {told['months']:,.0f} past months"
             if np.isfinite(told["coverage"]) else "Too few months to check such intervals on"
         )  # fmt: skip
         axes.set_title(held, size=8, color=INK, weight="normal")
