@@ -105,7 +105,7 @@ class Records:
 
     def verify(self, record: Record, *, head: Head) -> None:
         """Open both boxes of a record. Raises IntegrityError."""
-        self.seals.about(record, head=head)
+        self.seals.open_about(record, head=head)
         self.seals.open_into(np.zeros(head.dimension, dtype=np.float32), record, head=head)
 
     def open_all(self, head: Head) -> Iterator[tuple[Record, Entry, Float32Array]]:

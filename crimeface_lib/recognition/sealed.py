@@ -153,13 +153,16 @@ class Seals:
         ------
         IntegrityError : the record was altered or exchanged.
         """
+        known = json.loads(self.open_about(record, head=head))
+        return Entry(**known | {"expires": date.fromisoformat(known["expires"])})
+
+    def open_about(self, record: Mapping[str, Any], *, head: Head) -> bytes:
+        """Return the first box, decrypted. Raises IntegrityError as ``about`` does."""
         try:
             box = base64.b64decode(record["sealed"].partition(".")[0], validate=True)
-            plain = self._box.decrypt(box[:_NONCE], box[_NONCE:], _bound(record, head) + b"about")
+            return self._box.decrypt(box[:_NONCE], box[_NONCE:], _bound(record, head) + b"about")
         except (InvalidTag, KeyError, TypeError, ValueError, AttributeError) as error:
             raise _damaged(record) from error
-        known = json.loads(plain)
-        return Entry(**known | {"expires": date.fromisoformat(known["expires"])})
 
     def open_into(self, row: Float32Array, record: Mapping[str, Any], *, head: Head) -> None:
         """Decrypt the template of a record into ``row``, (D,) float32 and contiguous.

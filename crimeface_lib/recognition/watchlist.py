@@ -243,6 +243,7 @@ class Watchlist:
                 if head is not None:
                     wrong = self._records.walk(head, lambda record: self._open_next(record, rows, records, head))
                     require_whole(wrong, head, damaged)
+                rows.array = rows.array[: len(records)]
                 return Gallery(
                     records, rows, head=head, seals=self._records.seals, clock=self._clock,
                     rotation=self._rotation, unreadable=wrong, index=index,
@@ -254,6 +255,7 @@ class Watchlist:
     def _open_next(self, record: Record, rows: LockedRows, records: list[Record], head: Head) -> None:
         if len(records) == len(rows.array):
             raise IntegrityError("watchlist: got more records than were enrolled")
+        self._records.seals.open_about(record, head=head)  # a candidate needs both
         self._records.seals.open_into(rows.array[len(records)], record, head=head)
         records.append(record | {"sealed": record["sealed"].partition(".")[0]})
 
