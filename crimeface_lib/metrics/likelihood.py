@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -114,7 +114,10 @@ def evidence_of_counts(counts: ScoreCounts, ratios: npt.ArrayLike, *, level: flo
     ends = [(1 - level) / 2, (1 + level) / 2]
 
     def interval(value: float, values: FloatArray) -> Interval:
-        low, high = np.quantile(values, ends) if len(values) else (np.nan, np.nan)
+        if not len(values):
+            return Interval(float(value), np.nan, np.nan, level, counts.subjects, 0)
+        step: Any = "linear" if np.isfinite(values).all() else "nearest"  # between infinite costs there is nothing
+        low, high = np.quantile(values, ends, method=step)
         return Interval(float(value), float(low), float(high), level, counts.subjects, len(values))
 
     draws = draws.reshape(-1, 2)

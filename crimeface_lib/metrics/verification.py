@@ -70,6 +70,10 @@ class ScoreCounts(Result):
             failed_nonmated=gone,
         )
 
+    def eer(self) -> float:
+        """Return the rate where FMR and FNMR are equal."""
+        return _crossing(*_rates(self.mated, self.nonmated))
+
     def to_frame(self) -> pd.DataFrame:
         import pandas as pd
 

@@ -35,7 +35,6 @@ from crimeface_lib.metrics import (
     fit_logistic,
     pav_log_lr,
     supported_bounds,
-    verification,
 )
 from crimeface_lib.recognition.compare import score_pairs
 from crimeface_lib.recognition.embed import Embeddings, embed_images
@@ -134,7 +133,7 @@ def fit_counts(counts: ScoreCounts, *, method: str = "logistic", **provenance: s
         failed=sum(counts.failed),
         subjects=counts.subjects,
         quality={
-            "EER": verification(counts).eer.estimate,
+            "EER": counts.eer(),
             "Cllr": cllr(ratios, ratios, weights=real),
             "Cllr_min": cllr_min(scores, scores, weights=real),
         },

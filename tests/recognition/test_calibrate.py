@@ -9,7 +9,7 @@ import pytest
 
 from crimeface_lib.core.errors import InputError, NotFoundError, ShapeError
 from crimeface_lib.faces import read_pairs
-from crimeface_lib.recognition import calibrate_on_pairs, fit_calibration, load_calibration
+from crimeface_lib.recognition import calibrate_on_pairs, calibrate_on_photos, fit_calibration, load_calibration
 from crimeface_lib.recognition.calibrate import Calibration
 
 RNG = np.random.default_rng(4)
@@ -30,10 +30,10 @@ def test_gaussians_against_the_true_ratio(method):
 
 
 def test_intervals_cover():
-    """Over 50 data sets, the 90 % interval at three scores holds the true ratio about nine times in ten."""
+    """Over 30 data sets, the 90 % interval at three scores holds the true ratio about nine times in ten."""
     rng, scores = np.random.default_rng(8), np.array([0.2, 1.0, 1.8])
     hits = []
-    for _ in range(50):
+    for _ in range(30):
         fitted = fit_calibration(rng.normal(2, 1, 100), rng.normal(0, 1, 100), replicas=40, rng=rng)
         low, high = fitted.interval(scores, level=0.9)
         truth = np.exp(2 * scores - 2)
@@ -57,13 +57,55 @@ def test_bounds_of_separated_scores_by_hand():
     assert fitted.bounds == pytest.approx((-np.log10(51 * 100 / 101), np.log10(101 * 50 / 51)))
 
 
+def people(count, *, photos, seed=0):
+    """Templates of people: a direction each, and noise each photo."""
+    rng = np.random.default_rng(seed)
+    who = np.repeat(np.arange(count), photos)
+    return rng.normal(size=(count, 128))[who] + rng.normal(size=(len(who), 128)), [f"p{i}" for i in who]
+
+
+def test_all_pairs_of_photos_support_larger_ratios_than_a_list(templates):
+    vectors, who = people(60, photos=3)
+    found = templates(len(who), vectors=vectors)
+    made = calibrate_on_photos(found, who, at=datetime(2026, 1, 1, tzinfo=UTC), dataset="made up", replicas=40)
+    assert made.pairs == (180, 180 * 179 // 2 - 180)
+    assert made.subjects == 60
+    assert (made.embedder, made.version) == (found.embedder, found.version)
+    few = calibrate_on_photos(
+        templates(30, vectors=vectors[:30]), who[:30], at=datetime(2026, 1, 1, tzinfo=UTC), replicas=25
+    )
+    assert 10 ** few.bounds[1] <= 46  # 45 pairs of people
+    assert 400 < 10 ** made.bounds[1] <= 60 * 59 / 2 + 1
+
+
+def test_one_odd_person_lowers_the_bound():
+    """Twenty people who look alike in two photos each: what was supported by many pairs is decided by few people."""
+    rng = np.random.default_rng(6)
+    mated, other = rng.normal(4, 1, 400), rng.normal(0, 1, 400)
+    alone = np.arange(400).astype(str)
+    sure = fit_calibration(mated, other, subjects=(alone, np.char.add("x", alone)), replicas=100)
+    other[:6] = 4.0
+    odd = np.char.add("x", alone)
+    odd[:6] = "wolf"
+    less = fit_calibration(mated, other, subjects=(alone, odd), replicas=100)
+    assert less.bounds[1] < sure.bounds[1] - 0.3
+
+
+def test_tail_of_the_false_rate():
+    fitted = fit_calibration(MATED, NONMATED, replicas=20)
+    at = np.array([-1.0, 0.0, 1.0, 2.0, 2.5, 3.0])
+    assert fitted.fmr(at) == pytest.approx([(s <= NONMATED).mean() for s in at], rel=0.25)
+    assert fitted.fmr([99.0])[0] == pytest.approx(1 / 2000)  # not seen further out, which is not never
+    assert (np.diff(fitted.fmr(np.linspace(-3, 4, 50))) <= 0).all()
+
+
 def test_subjects_that_repeat_widen_the_interval():
     """The same 2,000 comparisons, counted as made by 40 people: less is known."""
     people = np.repeat(np.arange(40), 50)
     effect = np.random.default_rng(1).normal(0, 0.7, 80)
     mated, nonmated = MATED + effect[people], NONMATED + effect[people + 40]
-    naive = fit_calibration(mated, nonmated, replicas=80)
-    honest = fit_calibration(mated, nonmated, subjects=(people, people + 40), replicas=80)
+    naive = fit_calibration(mated, nonmated, replicas=40)
+    honest = fit_calibration(mated, nonmated, subjects=(people, people + 40), replicas=40)
 
     def width(calibration: Calibration) -> float:
         low, high = calibration.interval([1.0])
