@@ -24,14 +24,22 @@ from crimeface_lib.storage.documents import DocumentStore
 Role: TypeAlias = Literal["researcher", "reviewer", "approver", "custodian", "stakeholder", "admin"]
 Action: TypeAlias = Literal[
     "read_reports", "read_audit", "draft_dpia", "withdraw_dpia", "advise_dpia", "approve_dpia",
-    "face_search", "place_prediction", "decide_candidates", "keep_evidence", "manage_people",
+    "face_search", "place_prediction", "geographic_profile", "decide_candidates", "keep_evidence", "manage_people",
     "ask_approval", "give_approval",
 ]  # fmt: skip
 
 #: What each role may do; an action that stands nowhere is refused to everyone.
 PERMITTED: Mapping[Role, frozenset[Action]] = {
     "researcher": frozenset(
-        {"read_reports", "draft_dpia", "withdraw_dpia", "face_search", "place_prediction", "ask_approval"}
+        {
+            "read_reports",
+            "draft_dpia",
+            "withdraw_dpia",
+            "face_search",
+            "place_prediction",
+            "geographic_profile",
+            "ask_approval",
+        }
     ),
     "reviewer": frozenset({"read_reports", "read_audit", "decide_candidates"}),
     "approver": frozenset(

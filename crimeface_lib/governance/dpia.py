@@ -19,7 +19,7 @@ from crimeface_lib.core.yamltext import read_yaml
 from crimeface_lib.governance.show import labelled, record_html
 from crimeface_lib.metrics import MEASURES
 
-Kind: TypeAlias = Literal["face_search", "place_prediction"]
+Kind: TypeAlias = Literal["face_search", "place_prediction", "geographic_profile"]
 Level: TypeAlias = Literal["low", "medium", "high"]
 #: What people write. It may be empty in a draft; ``Dpia.empty_fields`` names each that still is.
 Text: TypeAlias = Annotated[str, StringConstraints(strip_whitespace=True)]
@@ -171,7 +171,7 @@ class Dpia(_Part):
     Parameters
     ----------
     scope : kind, purpose, datasets and models; a run that differs in one of them is refused.
-    faces : needed for ``face_search``, absent for ``place_prediction``.
+    faces : needed for ``face_search``, absent for the others.
     regulator_consultation : reference of the consultation that a high residual risk needs.
     demonstration : an example to be rewritten; it may cover ``synthetic-`` and ``sample-`` data only.
 

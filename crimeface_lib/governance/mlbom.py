@@ -25,6 +25,7 @@ _SPDX = frozenset({"MIT", "BSL-1.0", "Apache-2.0", "CC0-1.0"})
 _TASKS = {
     "detector": "face detection", "landmarker": "facial landmarks", "embedder": "face recognition",
     "morphable model": "3D face reconstruction", "place model": "forecast of recorded events by place",
+    "profile model": "ranking of cells as the anchor of a series",
 }  # fmt: skip
 
 

@@ -34,7 +34,9 @@ LICENCES: Mapping[str, str] = {
 }
 
 #: Which backends a gated use may run on.
-BACKENDS: Mapping[str, str] = {"face_search": "embedders", "place_prediction": "place_models"}
+BACKENDS: Mapping[str, str] = {
+    "face_search": "embedders", "place_prediction": "place_models", "geographic_profile": "profile_models",
+}  # fmt: skip
 
 
 class _Part(BaseModel):
@@ -83,7 +85,7 @@ class ModelCard(_Part):
 
     name: Identifier
     version: Identifier
-    kind: Literal["detector", "landmarker", "embedder", "morphable model", "place model"]
+    kind: Literal["detector", "landmarker", "embedder", "morphable model", "place model", "profile model"]
     backend: Annotated[str, Field(pattern=r"^[a-z_]+:[a-z0-9_]+$")]
     licence: Licences
     source: Text

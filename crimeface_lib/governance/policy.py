@@ -31,7 +31,7 @@ class Use(Result):
 
     Parameters
     ----------
-    kind : face_search or place_prediction.
+    kind : face_search, place_prediction or geographic_profile.
     purpose, dataset, model, model_version : ids, as the DPIA's scope names them.
     actor : account id of who runs it.
     dpia : the DPIA meant; None takes any approved one that covers the run.

@@ -133,7 +133,7 @@ def people_list(store: Store = None) -> None:
 
 
 @dpia.command("new")
-def dpia_new(kind: Annotated[str, typer.Argument(help="face_search or place_prediction")]) -> None:
+def dpia_new(kind: Annotated[str, typer.Argument(help="face_search, place_prediction or geographic_profile")]) -> None:
     """Print a filled-in example to start from: crimeface dpia new face_search > dpia.yaml"""
     from crimeface_lib.governance.dpia import Kind, template_text
 

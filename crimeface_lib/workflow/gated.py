@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from inspect import signature
 from typing import TYPE_CHECKING, Any
 
 from crimeface_lib.core.errors import RefusedError
@@ -15,7 +16,7 @@ if TYPE_CHECKING:
 
 
 #: What kind of permit a gated function needs.
-_KINDS = {"search": "face_search"} | dict.fromkeys(
+_KINDS = {"search": "face_search", "geographic_profile": "geographic_profile"} | dict.fromkeys(
     ("predict_places", "evaluate_places", "tune_places", "check_places"), "place_prediction"
 )  # an evaluation also runs models to compare with, on past months only; its result says so
 
@@ -72,6 +73,8 @@ def _check_covered(
         version = use.model_version
     forecast = arguments[2] if len(arguments) > 2 and kind == "place_prediction" else None
     model = getattr(probe, "embedder", getattr(forecast, "model", options.get("model", use.model)))
+    if kind == "geographic_profile":
+        model = options.get("method", signature(function).parameters["method"].default)
     got = {"kind": kind, "model": model, "model_version": version}
     if differing := [f"{name}: got {value}" for name, value in got.items() if value != getattr(use, name)]:
         message = f"the permit under DPIA {permit.dpia} is not for this call: {'; '.join(differing)}; ask for one"

@@ -136,6 +136,18 @@ class Run:
             )
         return self.permit("place_prediction", dataset=dataset, model=model, version=MODEL_VERSION)
 
+    def permit_profile(self, events: Any, *, dataset: str, method: str = "bayes") -> Any:
+        """Return the permit to profile a series with ``crime.geographic_profile``; synthetic names are for synthetic
+        events."""
+        from crimeface_lib.crime import PROFILE_VERSION, SYNTHETIC_ATTRIBUTION
+
+        if dataset.startswith("synthetic-") and events.attribution != SYNTHETIC_ATTRIBUTION:
+            raise RefusedError(
+                f"dataset: these events are not the synthetic sample, so {dataset!r} doesn't name them; "
+                "say what they are"
+            )
+        return self.permit("geographic_profile", dataset=dataset, model=method, version=PROFILE_VERSION)
+
     def use(self, permit: Any, function: Any, *arguments: Any, **options: Any) -> Any:
         """Return ``function(*arguments, **options)``, a search or a prediction, if ``permit`` still holds.
 

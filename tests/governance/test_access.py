@@ -13,6 +13,7 @@ import pytest
 from crimeface_lib.core.errors import InputError, NotFoundError, RefusedError
 from crimeface_lib.governance import PERMITTED, Action, People, Role, User, may
 from crimeface_lib.governance.credentials import hash_password
+from crimeface_lib.governance.dpia import Kind
 
 SECRET = "canary-correct-horse-battery"
 WRONG = "canary-wrong-horse-battery"
@@ -28,7 +29,7 @@ def test_roles_permit_what_the_table_says_and_nothing_else():
     assert set().union(*PERMITTED.values()) == set(get_args(Action))
     allowed = {(role, action) for role in PERMITTED for action in get_args(Action) if may(User("u", {role}), action)}
     assert {role for role, action in allowed if action == "approve_dpia"} == {"approver"}
-    assert {role for role, action in allowed if action in ("face_search", "place_prediction")} == {"researcher"}
+    assert {role for role, action in allowed if action in get_args(Kind)} == {"researcher"}
     assert {role for role, action in allowed if action == "manage_people"} == {"admin"}
     assert not any(may(User("u"), action) for action in get_args(Action))
 

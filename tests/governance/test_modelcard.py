@@ -13,6 +13,7 @@ from crimeface_lib.core.errors import InputError, IntegrityError, RefusedError
 from crimeface_lib.core.hashing import sha256_file
 from crimeface_lib.core.plugins import installed
 from crimeface_lib.governance import LICENCES, Datasheet, Dpia, ModelCard, ModelRegistry, template
+from crimeface_lib.governance.modelcard import BACKENDS
 
 BUNDLED = {card.name: card for card in ModelRegistry.bundled()}
 
@@ -36,11 +37,13 @@ def test_the_cards_that_come_with_it():
 
 def test_every_model_of_the_library_has_a_card():
     """No place model and no installed backend of a kind that computes results is without one (D1)."""
-    from crimeface_lib.crime import MODEL_NAMES
+    from crimeface_lib.crime import MODEL_NAMES, PROFILE_VERSION
 
     registry = ModelRegistry.bundled()
     for name in MODEL_NAMES:
         assert registry.require(f"place_models:{name}")
+    for name in ("bayes", "rossmo"):
+        assert registry.require(f"profile_models:{name}", version=PROFILE_VERSION)
     for kind in ("detectors", "landmarkers", "embedders", "morphable_models"):
         for name in {*installed(kind)} - {"onnx"}:  # it runs the nets of users, who bring their cards
             card = registry.require(f"{kind}:{name}")
@@ -51,7 +54,7 @@ def test_every_model_of_the_library_has_a_card():
 @pytest.mark.parametrize("card", BUNDLED.values(), ids=BUNDLED)
 def test_a_card_names_a_backend_and_shows_everything(card):
     kind, name = card.backend.split(":")
-    assert kind == "place_models" or name in installed(kind)
+    assert kind in ("place_models", "profile_models") or name in installed(kind)
     assert ModelCard.from_yaml(yaml.safe_dump(card.to_dict())) == card
     html = card.to_html()
     for text in (card.version, card.licence.code, *card.weights_sha256.values()):
@@ -75,7 +78,7 @@ def test_hashes_and_versions_are_those_of_the_installed_weights():
 
 def test_a_template_names_models_that_have_a_card():
     registry = ModelRegistry.bundled()
-    for kind, backends in (("face_search", "embedders"), ("place_prediction", "place_models")):
+    for kind, backends in BACKENDS.items():
         for model in template(kind).scope.models:
             assert registry.require(f"{backends}:{model.name}", version=model.version)
 

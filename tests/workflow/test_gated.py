@@ -6,14 +6,18 @@ from __future__ import annotations
 import importlib
 import os
 from datetime import UTC, date, datetime, timedelta
+from types import SimpleNamespace
 
 import numpy as np
+import pandas as pd
 import pytest
 from PIL import Image
+from shapely.geometry import box
 
 from crimeface_lib.core.errors import InputError, IntegrityError, NotFoundError, RefusedError
 from crimeface_lib.core.hashing import sha256_file
 from crimeface_lib.core.settings import load_settings
+from crimeface_lib.crime import SYNTHETIC_ATTRIBUTION, geographic_profile, make_grid, read_points
 from crimeface_lib.governance import Dpia, User, template
 from crimeface_lib.recognition import Embeddings, load_calibration
 from crimeface_lib.workflow import CaseStore, open_run
@@ -62,12 +66,15 @@ class Desk:
         )  # fmt: skip
 
     def approve(self, threshold: float = 0.0) -> int:
-        rhea, dora = self.store.people.get("rhea"), self.store.people.get("dora")
         content = template("face_search").to_dict()
         name, version = self.model[0], self.model[1].removesuffix("+mirror")
         content["demonstration"] = False
         content["scope"] |= {"datasets": ["default"], "models": [{"name": name, "version": version}]}
         content["faces"] |= {"algorithm": name, "version": version, "threshold": threshold}
+        return self.approve_content(content)
+
+    def approve_content(self, content: dict) -> int:
+        rhea, dora = self.store.people.get("rhea"), self.store.people.get("dora")
         number = self.store.dpias.draft(Dpia.from_dict(content), author=rhea)
         self.store.dpias.submit(number, author=rhea)
         self.store.dpias.advise(number, "Fine.", favourable=True, adviser=dora)
@@ -174,6 +181,28 @@ def test_a_permit_is_for_one_kind_of_use_and_one_model(desk):
             run.use(permit, function, *arguments, **options)
     assert desk.events("use.") == []
     assert [facts["reason"] for _, facts in desk.events("access.refused")] == ["other_permit"] * 5
+
+
+def test_a_profile_needs_a_dpia_of_its_own_kind_and_for_its_method(desk):
+    """P2: neither a DPIA on faces nor one for the other method lets a series be profiled."""
+    desk.approve()
+    run, made = desk.run(), SimpleNamespace(attribution=SYNTHETIC_ATTRIBUTION)
+    with pytest.raises(RefusedError, match="no approved DPIA covers this geographic_profile"):
+        run.permit_profile(made, dataset="synthetic-crimes")
+    with pytest.raises(RefusedError, match="say what they are"):
+        run.permit_profile(SimpleNamespace(attribution="a force"), dataset="synthetic-crimes")
+    desk.approve_content(template("geographic_profile").to_dict())
+    permit = run.permit_profile(made, dataset="synthetic-crimes")
+    few_cells = make_grid(box(0, 0, 5e3, 5e3), crs="EPSG:27700")
+    for options, said in (({"method": "rossmo"}, "model: got rossmo"), ({}, "events: got")):
+        with pytest.raises((RefusedError, InputError), match=said):
+            run.use(permit, geographic_profile, few_places(), few_cells, **options)
+    assert len(desk.events("use.started")) == 1
+
+
+def few_places():
+    table = pd.DataFrame({"x": [1e3, 2e3], "y": [1e3, 1e3], "t": "2024-01-01"})
+    return read_points(table, time="t", x="x", y="y", crs="EPSG:27700")
 
 
 def test_a_use_that_fails_is_written_down_as_failed(desk):
