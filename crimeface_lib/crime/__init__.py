@@ -31,6 +31,7 @@ from crimeface_lib.crime.points import read_points
 from crimeface_lib.crime.profile_trials import ProfileTrials, simulate_profiles
 from crimeface_lib.crime.profiling import PROFILE_VERSION, GeographicProfile, geographic_profile
 from crimeface_lib.crime.quality import POLICIES
+from crimeface_lib.crime.release import Release, release_tables
 from crimeface_lib.crime.self_exciting import SelfExcitingFit, fit_self_exciting
 from crimeface_lib.crime.sensitivity import Sensitivity, hotspot_sensitivity
 from crimeface_lib.crime.series_pool import FORECAST_MODELS
@@ -78,6 +79,7 @@ __all__ = [
     "PlaceTuning",
     "ProfileTrials",
     "QualityReport",
+    "Release",
     "SeasonalProfile",
     "SelfExcitingFit",
     "Sensitivity",
@@ -113,6 +115,7 @@ __all__ = [
     "read_events",
     "read_points",
     "refuse_person_columns",
+    "release_tables",
     "seasonal_profile",
     "simulate_feedback",
     "simulate_profiles",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -49,9 +49,10 @@ class Suppressed(Result):
 def suppress(table: pd.DataFrame, minimum: int = 5) -> Suppressed:
     """Suppress counts from 1 to ``minimum`` - 1, and as many others as keep them from being worked out.
 
-    Totals are published with the table, so in each row and column with a suppressed count at least two are, together
-    worth at least ``minimum``, and no count is fixed by the totals of a chain of rows and columns. Zeros are shown
-    unless needed for that. With one column there are no row totals.
+    Totals are published with the table, and who reads it can add and subtract. For each small count there stays, among
+    the tables with the same published numbers, one in which it is 1 and one in which it is ``minimum``: none of these
+    values can be excluded. The others suppressed for that are few and small, inner ones before zeros before totals.
+    With one column there are no row totals. Tables published beside one another need ``release_tables``.
 
     Parameters
     ----------
@@ -60,6 +61,8 @@ def suppress(table: pd.DataFrame, minimum: int = 5) -> Suppressed:
     Raises
     ------
     InputError : an empty table, negative or fractional counts, or a minimum below 2.
+
+    References: Kelly, Golden & Assad 1992, cell suppression as flows in a network.
 
     >>> import pandas as pd
     >>> suppress(pd.DataFrame({"events": [3, 20, 9]}, index=list("abc"))).table["events"].tolist()
@@ -70,84 +73,100 @@ def suppress(table: pd.DataFrame, minimum: int = 5) -> Suppressed:
     counts = np.asarray(table, dtype=np.float64)
     if counts.size == 0 or not np.isfinite(counts).all() or (counts < 0).any() or (counts != np.round(counts)).any():
         raise InputError("table: got no cells, or values that are not counts; expected whole numbers of at least 0")
-    if minimum < 2:
-        raise InputError(f"minimum: got {minimum}, expected at least 2; a count of 1 is the smallest to protect")
+    check_minimum(minimum)
     single = counts.shape[1] == 1
     full = np.vstack([counts, counts.sum(axis=0)])
     if not single:
         full = np.column_stack([full, full.sum(axis=1)])
+    full = np.ascontiguousarray(full)  # the network looks at it and at its mask in row order
     mask = (full > 0) & (full < minimum)
     primary = int(mask.sum())
-    while True:
-        exposed = _exposed_lines(full, mask, minimum, single) or ([] if single else _exposed_chains(mask))
-        if not exposed:
-            break
-        added = [_suppress_one(full, mask, *line) for line in exposed]
-        if not any(added):
-            break  # the whole line is suppressed, its total with it
+    network = _Network(full, mask, single)
+    for row, column in np.argwhere(mask)[np.argsort(full[mask], kind="stable")]:
+        value = full[row, column]
+        if not network.has_square(row, column, up=minimum - value, down=value - 1):
+            network.free(row, column, minimum - value, rising=True)
+            network.free(row, column, value - 1, rising=False)
     columns = list(table.columns) + ([] if single else [TOTAL])
     shown = pd.DataFrame(np.where(mask, np.nan, full), index=[*table.index, TOTAL], columns=columns)
     shown.index.name, shown.columns.name = table.index.name, table.columns.name
     return Suppressed(shown, mask, minimum, primary, int(mask.sum()) - primary)
 
 
-def _line(values: Any, axis: int, number: int) -> Any:
-    return values[number] if axis == 0 else values[:, number]
+def check_minimum(minimum: int) -> None:
+    """Check the smallest count that may be shown."""
+    if minimum < 2:
+        raise InputError(f"minimum: got {minimum}, expected at least 2; a count of 1 is the smallest to protect")
 
 
-def _exposed_lines(full: FloatArray, mask: BoolArray, minimum: int, single: bool) -> list[tuple[int, int]]:
-    """Return (axis, number) of the rows (0) and columns (1) whose total gives a suppressed count away."""
-    found = []
-    for axis in (1,) if single else (0, 1):
-        for number in range(full.shape[axis]):
-            hidden = _line(mask, axis, number)
-            worth = _line(full, axis, number)[:-1][hidden[:-1]].sum()
-            if hidden.sum() == 1 or (hidden[:-1].any() and not hidden[-1] and worth < minimum):
-                found.append((axis, number))
-    return found
+class _Network:
+    """A table with totals as a network: rows and columns are nodes, each cell a pair of arcs, to raise and to lower it.
 
-
-def _suppress_one(full: FloatArray, mask: BoolArray, axis: int, number: int) -> bool:
-    """Suppress the smallest count still shown in a line, inner and positive ones first; False when none is left."""
-    values, hidden = _line(full, axis, number), _line(mask, axis, number)
-    shown = np.flatnonzero(~hidden)
-    if len(shown) == 0:
-        return False
-    order = np.lexsort((values[shown], values[shown] == 0, shown == len(values) - 1))
-    hidden[shown[order[0]]] = True  # a view into ``mask``
-    return True
-
-
-def _exposed_chains(mask: BoolArray) -> list[tuple[int, int]]:
-    """Return the columns with a suppressed count that the other totals fix: a bridge of the row-column graph.
-
-    A set of suppressed cells with given row and column sums leaves a cell free exactly when the cell lies on a cycle.
+    A change that leaves all sums right is a flow in circles. Totals have the opposite sign of the cells they sum.
     """
-    rows, columns = mask.shape
-    neighbours = [rows + np.flatnonzero(mask[r]) for r in range(rows)] + [
-        np.flatnonzero(mask[:, c]) for c in range(columns)
-    ]
-    order = np.full(rows + columns, -1)
-    low = np.zeros(rows + columns, dtype=np.int64)
-    bridges, clock = [], 0
-    for root in range(rows):
-        if order[root] >= 0:
-            continue
-        order[root] = low[root] = clock
-        stack = [(root, -1, iter(neighbours[root]))]
-        while stack:
-            clock += 1
-            node, parent, rest = stack[-1]
-            step = next((n for n in rest if n != parent), None)
-            if step is None:
-                stack.pop()
-                if parent >= 0:
-                    low[parent] = min(low[parent], low[node])
-                    if low[node] > order[parent]:
-                        bridges.append((1, int(max(node, parent)) - rows))
-            elif order[step] >= 0:
-                low[node] = min(low[node], order[step])
-            else:
-                order[step] = low[step] = clock
-                stack.append((int(step), node, iter(neighbours[step])))
-    return list(dict.fromkeys(bridges))
+
+    def __init__(self, full: FloatArray, mask: BoolArray, single: bool) -> None:
+        rows, columns = full.shape
+        row, column = (i.ravel() for i in np.indices(full.shape))
+        opposite = (row == rows - 1) != ((column == columns - 1) & (not single))
+        self.full, self.mask, self.single = full, mask, single
+        self.start = np.where(opposite, rows + column, row)  # of the arc that raises the cell
+        self.end = np.where(opposite, row, rows + column)
+        self.nodes = rows + columns + 1
+        self.hub = np.arange(rows) if single else np.array([], dtype=np.int64)  # no row sums: rows are joined
+        total = (row == rows - 1) | ((column == columns - 1) & (not single))
+        grand = (row == rows - 1) & ((column == columns - 1) | single)
+        value = full.ravel()
+        cost = np.where(value > 0, np.log2(2 + value), 40.0)
+        self.cost = np.where(grand, 1e6, np.where(total, 1e3 + cost, cost))
+
+    def has_square(self, row: int, column: int, *, up: float, down: float) -> bool:
+        """Tell whether two suppressed cells of the row and the column, and the one across, free the cell already."""
+        inner = self.mask[:-1, :-1]
+        if self.single or row >= len(inner) or column >= inner.shape[1]:
+            return False
+        values, there = self.full[:-1, :-1], inner.copy()
+        there[row, :] = there[:, column] = False
+        below, beside = inner[:, column].copy(), inner[row].copy()
+        below[row] = beside[column] = False
+        rising = there[below & (values[:, column] >= up)][:, beside & (values[row] >= up)].any()
+        across = there[below][:, beside] & (values[below][:, beside] >= down)
+        return bool(rising and (down == 0 or across.any()))
+
+    def free(self, row: int, column: int, amount: float, *, rising: bool) -> None:
+        """Suppress the cheapest cells that let this one rise or fall by ``amount``, in one or several circles."""
+        from scipy.sparse import csr_matrix
+        from scipy.sparse.csgraph import dijkstra
+
+        own = row * self.full.shape[1] + column
+        value = self.full.ravel().copy()
+        mask = self.mask.reshape(-1)  # a view
+        others = np.arange(len(value)) != own
+        begin, aim = (self.end[own], self.start[own]) if rising else (self.start[own], self.end[own])
+        hub = np.full(len(self.hub), self.nodes - 1)
+        while amount > 0:
+            lower = np.flatnonzero(others & (value > 0))
+            raised = np.flatnonzero(others)
+            tail = np.concatenate([self.start[raised], self.end[lower], self.hub, hub])
+            head = np.concatenate([self.end[raised], self.start[lower], hub, self.hub])
+            price = np.where(mask, 1e-6, self.cost)
+            price = np.concatenate([price[raised], price[lower], np.full(2 * len(hub), 1e-9)])
+            graph = csr_matrix((price, (tail, head)), shape=(self.nodes, self.nodes))
+            _, before = dijkstra(graph, indices=begin, return_predecessors=True)
+            path = [aim]
+            while path[-1] != begin:
+                path.append(before[path[-1]])
+            steps = [s for s in zip(path[1:], path[:-1], strict=True) if self.nodes - 1 not in s]
+            cells = [self._cell(*step) for step in steps]
+            push = min([amount, *(value[c] for c, raising in cells if not raising)])
+            for cell, raising in cells:
+                value[cell] += push if raising else -push
+                mask[cell] = True
+            amount -= push
+
+    def _cell(self, tail: int, head: int) -> tuple[int, bool]:
+        """Return the cell between two nodes, and whether this way raises it."""
+        rows, columns = self.full.shape
+        row, column = (tail, head - rows) if tail < rows else (head, tail - rows)
+        cell = int(row) * columns + int(column)
+        return cell, bool(self.start[cell] == tail)

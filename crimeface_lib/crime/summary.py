@@ -79,7 +79,7 @@ def summarise(
         raise InputError(
             f"end: no month of the year to {last} is in the data with its month a year earlier; choose another"
         )
-    key = _key(events, column)
+    key = key_of(events, column)
     month = events.frame["month"].dt.to_period("M")
     current = key[month.isin(compared)].value_counts()
     previous = key[month.isin([m - 12 for m in compared])].value_counts()
@@ -97,7 +97,7 @@ def cross_table(events: Events, *, rows: str = "lsoa", columns: str = "type", mi
     """Count events by two keys with totals, small counts suppressed so that no subtraction brings them back."""
     import pandas as pd
 
-    keys = [_key(events, _column(name)) for name in (rows, columns)]
+    keys = [key_of(events, _column(name)) for name in (rows, columns)]
     return suppress(pd.crosstab(*keys, rownames=[rows], colnames=[columns]), minimum)
 
 
@@ -129,7 +129,7 @@ def _column(by: str) -> str:
     return BY[by]
 
 
-def _key(events: Events, column: str) -> pd.Series:
+def key_of(events: Events, column: str) -> pd.Series:
     key = events.frame[column].astype(object)
     key = key.where(key.notna(), NONE_GIVEN)
     if (key == TOTAL).any():

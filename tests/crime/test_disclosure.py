@@ -38,8 +38,27 @@ def test_no_count_follows_from_the_totals(rows: int, columns: int, seed: int) ->
     full = np.block([[counts, counts.sum(1, keepdims=True)], [counts.sum(0, keepdims=True), counts.sum(keepdims=True)]])
     assert (safe.mask >= ((full > 0) & (full < 5))).all()
     assert (np.where(safe.mask, -1, full) == safe.table.fillna(-1).to_numpy()).all()
-    for low, high in _attack(safe.table.to_numpy(dtype=float)):
+    hidden = full[safe.mask]
+    for value, (low, high) in zip(hidden, _attack(safe.table.to_numpy(dtype=float)), strict=True):
         assert high - low > 0.5
+        if value < 5:  # neither 1 nor 5 can be excluded
+            assert low <= 1 + 1e-6
+            assert high >= 5 - 1e-6
+
+
+@pytest.mark.parametrize("mean", [0.3, 1.0, 3.0])
+def test_sparse_tables_too(mean: float) -> None:
+    for seed in range(4):
+        counts = np.random.default_rng(seed).poisson(mean, size=(6, 5))
+        safe = suppress(pd.DataFrame(counts), 5)
+        for low, high in np.array(_attack(safe.table.to_numpy(dtype=float)))[_small(counts)[safe.mask]]:
+            assert low <= 1 + 1e-6
+            assert high >= 5 - 1e-6
+
+
+def _small(counts: np.ndarray) -> np.ndarray:
+    full = np.block([[counts, counts.sum(1, keepdims=True)], [counts.sum(0, keepdims=True), counts.sum(keepdims=True)]])
+    return (full > 0) & (full < 5)
 
 
 def test_differencing_two_releases_by_a_column() -> None:
