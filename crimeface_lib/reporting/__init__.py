@@ -34,6 +34,7 @@ from crimeface_lib.reporting.notify import (
     send_notice,
 )
 from crimeface_lib.reporting.pdf import find_chromium, html_to_pdf
+from crimeface_lib.reporting.protection_figures import unlinkability_figure
 from crimeface_lib.reporting.publish import Cover, publish_notebook
 from crimeface_lib.reporting.recognition_figures import (
     calibration_figure,
@@ -113,6 +114,7 @@ __all__ = [
     "snapshot_html",
     "tippett_figure",
     "uncertainty_sheet",
+    "unlinkability_figure",
     "view_gain_figure",
     "write_crate",
 ]
