@@ -170,22 +170,27 @@ class Calibration(Result):
             raise InputError(f"calibration: {error}; make it again with calibrate_on_pairs") from error
 
 
-def load_calibration(name: str = "dlib") -> Calibration:
-    """Return a calibration that comes with the library.
+def load_calibration(name: str | Path = "dlib") -> Calibration:
+    """Return a calibration that comes with the library, or that ``Calibration.save`` wrote (a path, ``.json``).
 
     "dlib" was fitted to LFW DevTrain: celebrities' press photos, frontal, well lit. It does not carry over to
     CCTV, to children or to groups that LFW hardly holds; fit your own to pairs that resemble the case.
 
     Raises
     ------
-    NotFoundError : no such calibration.
+    NotFoundError : no such calibration. InputError : a file that holds none.
 
     >>> load_calibration("dlib").embedder
     'dlib'
     """
-    file = resources.files("crimeface_lib.recognition") / f"calibration_{name}.json"
+    own = Path(name).suffix == ".json"
+    file = Path(name) if own else resources.files("crimeface_lib.recognition") / f"calibration_{name}.json"
     if not file.is_file():
         raise NotFoundError(
-            f"no calibration {name!r} comes with the library; there is: dlib; fit one with fit_calibration"
+            f"no calibration {str(name)!r} comes with the library; there is: dlib; fit one with calibrate_on_photos, "
+            "save it as .json and give its path"
         )
-    return Calibration.from_dict(json.loads(file.read_text("utf-8")))
+    try:
+        return Calibration.from_dict(json.loads(file.read_text("utf-8")))
+    except (ValueError, AttributeError) as error:
+        raise InputError(f"calibration {file.name}: {error}; expected what Calibration.save wrote") from error

@@ -84,11 +84,12 @@ def check_policy(steps: tuple[RunConfig, ...], *, settings: Settings | None = No
     for cfg in steps:
         CaseStore.of(cfg, settings=settings).require_cards(cfg)
         if isinstance(cfg, RecogniseConfig):
-            from crimeface_lib.recognition import load_embedder
+            from crimeface_lib.recognition import load_calibration, load_embedder
 
             store = CaseStore.of(cfg, settings=settings)
             embedder = load_embedder(cfg.embed.embedder, device="cpu")
             store.permit("face_search", cfg, dataset=cfg.watchlist, model=embedder.name, version=embedder.version)
+            load_calibration(cfg.calibration or embedder.name)
             store.open_watchlist(cfg.watchlist)
             for reviewer in cfg.reviewers:
                 store.people.require(store.people.get(reviewer), "decide_candidates")

@@ -274,6 +274,7 @@ def watchlist_enrol(
     category: Annotated[str, typer.Option(help="category of the entries")],
     expires: Annotated[datetime, typer.Option(formats=["%Y-%m-%d"], help="last day of the entries")],
     name: Annotated[str, typer.Option(help="watchlist; the dataset a DPIA names")] = "default",
+    embedder: Annotated[str, typer.Option(help="an installed one, or the card (.yaml) of an ONNX net")] = "dlib",
     children: Annotated[
         int | None, typer.Option(metavar="CHANGE", help="these are children: number of the extra approval")
     ] = None,
@@ -282,7 +283,7 @@ def watchlist_enrol(
 ) -> None:
     """Enrol a folder of photos. Photos without a usable face are listed, never dropped in silence."""
     from crimeface_lib.faces import load_image
-    from crimeface_lib.recognition import embed_images
+    from crimeface_lib.recognition import embed_images, load_embedder
     from crimeface_lib.workflow.children import check_children
 
     opened = open_store(store)
@@ -292,6 +293,8 @@ def watchlist_enrol(
         raise InputError(f"got {folder}, expected a folder of photos")
     if children is not None:
         check_children(opened, children, folder, watchlist=name, by=user)
+    opened.require_model("embedders", embedder)
+    net = load_embedder(embedder)
     entries = opened.open_watchlist(name, create=True)
     known = {entry.subject for entry in entries.entries()}
     facts = {
@@ -307,7 +310,7 @@ def watchlist_enrol(
     failed = []
     for path in track(files, description="enrolling", transient=True):
         try:
-            entries.enrol(embed_images([load_image(path)]), subject=path.stem, **facts)
+            entries.enrol(embed_images([load_image(path)], embedder=net), subject=path.stem, **facts)
         except CrimefaceError as error:
             if isinstance(error, RefusedError):
                 raise

@@ -96,8 +96,16 @@ class EvaluateReconstructionConfig(RunConfig):
 
 
 class EmbedSection(Section):
-    embedder: str = "dlib"
+    embedder: str = Field("dlib", description="an installed embedder, or the card (.yaml) of a net in an ONNX file")
     detector: str = "dlib"
+
+    @field_validator("embedder")
+    @classmethod
+    def _card_from_anywhere(cls, value: str) -> str:
+        """A card is looked for from the working directory, then from the checkout; a notebook works elsewhere."""
+        if not value.endswith((".yaml", ".yml")) or Path(value).is_absolute():
+            return value
+        return str(Path(value).resolve() if Path(value).is_file() else load_settings().project_root / value)
 
 
 class SearchSection(Section):
@@ -113,6 +121,9 @@ class RecogniseConfig(RunConfig):
         None, description="number of the DPIA to rely on; the one that covers this use where empty"
     )
     reviewers: tuple[str, ...] = Field((), description="accounts asked to review; whoever may decide where empty")
+    calibration: Path | None = Field(
+        None, description="calibration for this embedder and photos like these (.json); the library's own where empty"
+    )
     embed: EmbedSection = EmbedSection()
     search: SearchSection = SearchSection()
 

@@ -164,7 +164,8 @@ class Run:
         """
         cfg: Any = self.cfg
         watchlist = self.store.open_watchlist(cfg.watchlist)
-        found = self.use(permit, watchlist.search, probe, threshold=permit.threshold, **cfg.search.model_dump())
+        options = {"threshold": permit.threshold, "calibration": self.calibration(probe), **cfg.search.model_dump()}
+        found = self.use(permit, watchlist.search, probe, **options)
         self.save("list", found)
         if not found.candidates:
             self.found("No entry reaches the approved threshold; of the probe nothing was kept.")
@@ -179,6 +180,13 @@ class Run:
         )  # fmt: skip
         self._add("reviews", review=review.id, notebook=cfg.notebook, list_sha256=digest)
         return found
+
+    def calibration(self, probe: Any) -> Any:
+        """Return the calibration that the config names, else the one that comes with the library for this embedder."""
+        from crimeface_lib.recognition import load_calibration
+
+        own = self.cfg.calibration  # type: ignore[attr-defined]
+        return load_calibration(own or probe.embedder)
 
     # -- outputs -------------------------------------------------------------------------------------------
     def figure(

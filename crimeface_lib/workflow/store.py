@@ -18,6 +18,7 @@ from crimeface_lib.governance import (
     ChangeRegister,
     Disposer,
     DpiaRegister,
+    ModelCard,
     ModelRegistry,
     People,
     Permit,
@@ -87,9 +88,13 @@ class CaseStore:
         return cls.open(cfg.store or settings.default_store, settings=settings)
 
     def permit(self, kind: Any, cfg: RunConfig, *, dataset: str, model: str, version: str) -> Permit:
-        """Return the gate's permit for a use that a run of ``cfg`` makes, or raise RefusedError."""
+        """Return the gate's permit for a use that a run of ``cfg`` makes, or raise RefusedError.
+
+        What follows "+" in ``version`` says how the weights are run; it is the weights that an assessment names.
+        """
+        weights = version.partition("+")[0]
         use = Use(
-            kind=kind, purpose=cfg.purpose, dataset=dataset, model=model, model_version=version, actor=cfg.actor,
+            kind=kind, purpose=cfg.purpose, dataset=dataset, model=model, model_version=weights, actor=cfg.actor,
             dpia=getattr(cfg, "dpia", None),
         )  # fmt: skip
         return self.gate.check(use)
@@ -107,10 +112,31 @@ class CaseStore:
         for kind, section, field in named:
             name = getattr(getattr(cfg, section, None), field, "auto")
             try:
-                _ = name == "auto" or self.models.require(f"{kind}:{name}")
+                _ = name == "auto" or self.require_model(kind, name)
             except RefusedError:
-                self.audit.record("model.refused", actor=cfg.actor, at=self.clock(), backend=kind, model=name)
+                model = "onnx" if name.endswith((".yaml", ".yml")) else name  # the log takes no path
+                self.audit.record("model.refused", actor=cfg.actor, at=self.clock(), backend=kind, model=model)
                 raise
+
+    def require_model(self, kind: str, name: str) -> ModelCard:
+        """Return the model card of a backend; of a net in an ONNX file, ``name`` is the path of its own card.
+
+        Raises
+        ------
+        RefusedError : there is none, or the two cards of a net differ. IntegrityError : in the file's SHA-256.
+        """
+        if kind != "embedders" or not name.endswith((".yaml", ".yml")):
+            return self.models.require(f"{kind}:{name}")
+        from crimeface_lib.recognition import read_card
+
+        own = read_card(name)
+        card = self.models.require(f"embedders:{own.name}", weights={own.file: own.sha256})
+        if card.licence.weights != own.licence:
+            raise RefusedError(
+                f"{own.name}: the licence is {own.licence!r} on the net's card and {card.licence.weights!r} on its "
+                "model card; find out which it is"
+            )
+        return card
 
     def watchlist_path(self, name: str) -> Path:
         """Return where the watchlist called ``name`` lies."""

@@ -146,7 +146,8 @@ def test_photos_are_cut_as_the_card_says(card, astronaut):
     found = embed_images([astronaut, np.zeros((64, 64, 3), np.uint8)], embedder=str(card), device="cpu")
     assert found.vectors.shape == (2, D)
     assert list(found.failures) == [1]
-    assert (found.embedder, found.version.count("+")) == ("tiny", 2)  # how it is run, and the mirror image
+    assert found.embedder == "tiny"
+    assert found.version.startswith(load_embedder(card, device="cpu").version + "+mirror")
 
 
 @pytest.mark.parametrize(
