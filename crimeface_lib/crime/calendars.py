@@ -130,7 +130,7 @@ def _checked(series: pd.Series, confidence: float) -> tuple[FloatArray, str]:
             f"source: got {values[known].sum():g} events in {known.sum()} {unit} with data, expected some in at least "
             f"{_LEAST[resolution]}"
         )
-    if resolution == "D" and np.bincount(series.index.dayofweek[known], minlength=7).min() < 2:
+    if resolution == "D" and np.bincount(series.index.day_of_week[known], minlength=7).min() < 2:
         raise InputError("source: a day of the week has data fewer than twice; expected counts of all seven days")
     return values, resolution
 
@@ -158,7 +158,7 @@ class _Days:
         except NotImplementedError as error:
             raise InputError(f"country, subdivision: got {country!r}, {subdivision!r}: {error}") from error
         first = {day: name.split(";")[0] for day, name in found.items()}
-        return cls(index, index.dayofweek.to_numpy(), [first.get(day.to_timestamp().date(), "") for day in index])
+        return cls(index, index.day_of_week.to_numpy(), [first.get(day.to_timestamp().date(), "") for day in index])
 
     def daily(self) -> Made:
         """Return (T, 6 + F) columns, and per effect its kind, name and the contrast of columns that it is."""
@@ -214,7 +214,7 @@ def _smooth(total: int, index: pd.PeriodIndex, resolution: str) -> FloatArray:
     years = total / (365.25 if resolution == "D" else 12)
     inner = np.linspace(0, total - 1, max(round(2 * years), 1) + 1)
     spline = BSpline.design_matrix(np.arange(total, dtype=float), np.r_[[0.0] * 3, inner, [total - 1.0] * 3], 3)
-    part = index.dayofyear.to_numpy() / 365.25 if resolution == "D" else (index.month.to_numpy() - 0.5) / 12
+    part = index.day_of_year.to_numpy() / 365.25 if resolution == "D" else (index.month.to_numpy() - 0.5) / 12
     angle = 2 * np.pi * part[:, None] * np.arange(1, _PAIRS[resolution] + 1)
     return np.column_stack([spline.toarray(), np.sin(angle), np.cos(angle)])
 

@@ -109,7 +109,7 @@ def decompose(
     smooth = _Stl.plan(known, period, seasonal, trend or _trend_length(period, seasonal))
     level, season, weight = smooth.fit(values, robust=robust)
     rest = np.where(known, values - level - season, np.nan)
-    spread = np.ones(len(values)) if multiplicative else np.maximum(level + season, 0.05 * np.nanmean(values))
+    spread = np.ones(len(values)) if multiplicative else np.maximum(level + season, 0.05 * np.nanmean(values) or 1.0)
     error = norm.ppf((1 + confidence) / 2) * smooth.trend_error(rest, spread, weight, make_rng(rng, stream="decompose"))
     parts = {"trend": level, "low": level - error, "high": level + error, "seasonal": season, "residual": rest}
     parts = {name: np.exp(part) if multiplicative else part for name, part in parts.items()}

@@ -224,7 +224,7 @@ def _periods(axes: Axes, index: pd.PeriodIndex) -> None:
     if index.freqstr == "M":
         month_axis(axes, index)
         return
-    starts = [i for i, day in enumerate(index) if day.dayofyear == 1 or i == 0]
+    starts = [i for i, day in enumerate(index) if day.day_of_year == 1 or i == 0]
     axes.set_xticks(starts, [str(index[i].year) for i in starts])
     axes.set_xlim(-0.5, len(index) - 0.5)
 

@@ -117,8 +117,8 @@ def synthetic_points(
     gen = make_rng(rng, stream="synthetic_points")
     index = pd.period_range(start, periods=days, freq="D")
     week = np.array(WEEK) / np.mean(WEEK)
-    year = 2 * np.pi * (index.dayofyear.to_numpy() - 182) / 365.25
-    rate = per_day * week[index.dayofweek] * (1 + season * np.cos(year)) * (1 + growth) ** (np.arange(days) / 365.25)
+    year = 2 * np.pi * (index.day_of_year.to_numpy() - 182) / 365.25
+    rate = per_day * week[index.day_of_week] * (1 + season * np.cos(year)) * (1 + growth) ** (np.arange(days) / 365.25)
     time, xy = _background(rate, gen)
     parent, family = np.full(len(time), -1), np.arange(len(time))
     times, places, parents, families, before = [time], [xy], [parent], [family], 0

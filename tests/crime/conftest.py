@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
 
+import pandas as pd
 import pytest
 
 from crimeface_lib.crime import Events, Grid, make_grid, read_events
@@ -58,3 +60,17 @@ def town_events(town: SyntheticCrimes, tmp_path_factory: pytest.TempPathFactory)
 @pytest.fixture(scope="session")
 def town_grid(town: SyntheticCrimes) -> Grid:
     return make_grid(town.truth.area, crs=town.truth.crs, cell=250.0)
+
+
+@pytest.fixture(scope="session")
+def merseyside(data_root: Path) -> pd.DataFrame:
+    """Real monthly counts by type, read without the library; 2019-07 was not published."""
+    from pyarrow import BufferReader, concat_tables, csv
+
+    wanted = csv.ConvertOptions(include_columns=["Month", "Crime type"])
+    with zipfile.ZipFile(data_root / "crime/uk/merseyside-2018-01_2021-09.zip") as archive:
+        names = [name for name in archive.namelist() if name.endswith("-street.csv")]
+        tables = [csv.read_csv(BufferReader(archive.read(name)), convert_options=wanted) for name in names]
+    rows = concat_tables(tables).to_pandas()
+    counts = pd.crosstab(pd.PeriodIndex(rows["Month"], freq="M"), rows["Crime type"]).astype(float)
+    return counts.reindex(pd.period_range("2018-01", "2021-09", freq="M"))
