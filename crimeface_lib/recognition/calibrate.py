@@ -6,7 +6,8 @@ The shipped calibration is made from the photos that LFW's development list name
     found = embed_images(photos, which="central")
     people = [photo.parent.name for photo in photos]
     dataset = "Labeled Faces in the Wild (deep funneled), photos of pairsDevTrain.txt"
-    calibrate_on_photos(found, people, dataset=dataset, at=utc_now()).save("calibration_dlib.json")
+    protocol = "the face nearest to the middle"
+    calibrate_on_photos(found, people, dataset=dataset, protocol=protocol, at=utc_now()).save("calibration_dlib.json")
 """
 
 from __future__ import annotations
@@ -151,6 +152,7 @@ def calibrate_on_photos(
     rng: Seed = 0,
     at: datetime,
     dataset: str = "",
+    protocol: str = "",
 ) -> Calibration:
     """Return a calibration from photos of known people, each compared with every other.
 
@@ -161,7 +163,8 @@ def calibrate_on_photos(
     Parameters
     ----------
     embeddings : of N photos. subjects : N names; nothing of them is kept.
-    at : time of making, for the provenance. dataset : its name, for every page that shows an LR.
+    at : time of making, for the provenance. dataset : its name, for every page that shows an LR. protocol : how the
+        templates were made, such as which face of how many.
 
     Raises
     ------
@@ -173,7 +176,7 @@ def calibrate_on_photos(
         counts,
         method=method,
         dataset=dataset,
-        protocol="each photo with each; a person, and a pair of people, weighs as one; cosine",
+        protocol="; ".join(filter(None, (protocol, "each photo with each", "a person weighs as one", "cosine"))),
         embedder=embeddings.embedder,
         version=embeddings.version,
         code=__version__,
