@@ -144,7 +144,7 @@ def test_only_the_gated_modules_open_a_watchlist():
     assert opening <= {
         "crimeface_lib/workflow/store.py", "crimeface_lib/workflow/run.py", "crimeface_lib/workflow/checks.py",
         "crimeface_lib/workflow/cli_governance.py", "crimeface_lib/workflow/demo.py",
-        "crimeface_lib/workflow/retention.py",
+        "crimeface_lib/workflow/retention.py", "crimeface_lib/workflow/cli_watchlist.py",
     }  # fmt: skip
 
 

@@ -14,9 +14,10 @@ from crimeface_lib.core.errors import CrimefaceError, InputError
 from crimeface_lib.core.yamltext import read_yaml
 from crimeface_lib.workflow.cli_assurance import bias, mlbom, models, notify, retention
 from crimeface_lib.workflow.cli_evidence import evidence
-from crimeface_lib.workflow.cli_governance import dpia, people, show_who, watchlist
+from crimeface_lib.workflow.cli_governance import dpia, people, show_who
 from crimeface_lib.workflow.cli_keys import keys, records
 from crimeface_lib.workflow.cli_review import audit, policy, review
+from crimeface_lib.workflow.cli_watchlist import watchlist
 
 app = typer.Typer(
     no_args_is_help=True,

@@ -43,7 +43,8 @@ def run_under_permit(
     """
     store.gate.require(permit)
     _check_covered(store, permit, function, arguments, options)
-    reference = content_hash(_reference(store, permit, inputs)).removeprefix("sha256:")
+    digest = getattr(getattr(function, "__self__", None), "digest", "")  # of a watchlist, also one in a database
+    reference = content_hash([_reference(store, permit, inputs), digest]).removeprefix("sha256:")
     actor = permit.use.actor
     use = store.audit.start_use(
         actor=actor, at=store.clock(), permit=permit.content_hash, reference_sha256=reference,
