@@ -2,7 +2,12 @@
 
 from crimeface_lib.reporting.bias_figures import bias_rates_figure, bias_trend_figure
 from crimeface_lib.reporting.crate import CRATE, build_crate, write_crate
-from crimeface_lib.reporting.crime_figures import completeness_figure, monthly_series_figure, pai_figure
+from crimeface_lib.reporting.crime_figures import (
+    aoristic_figure,
+    completeness_figure,
+    monthly_series_figure,
+    pai_figure,
+)
 from crimeface_lib.reporting.custody import custody_timeline
 from crimeface_lib.reporting.dpia_page import publish_dpia
 from crimeface_lib.reporting.face_figures import (
@@ -34,6 +39,7 @@ from crimeface_lib.reporting.notify import (
     send_notice,
 )
 from crimeface_lib.reporting.pdf import find_chromium, html_to_pdf
+from crimeface_lib.reporting.place_maps import hotspot_map, profile_map
 from crimeface_lib.reporting.protection_figures import unlinkability_figure
 from crimeface_lib.reporting.publish import Cover, publish_notebook
 from crimeface_lib.reporting.recognition_figures import (
@@ -62,6 +68,7 @@ __all__ = [
     "Interactive",
     "NotSentError",
     "Notice",
+    "aoristic_figure",
     "bias_rates_figure",
     "bias_trend_figure",
     "build_crate",
@@ -90,6 +97,7 @@ __all__ = [
     "format_lr",
     "format_mm",
     "format_percent",
+    "hotspot_map",
     "house_style",
     "html_table",
     "html_to_pdf",
@@ -100,6 +108,7 @@ __all__ = [
     "moved_figure",
     "pai_figure",
     "plotly_html",
+    "profile_map",
     "publish_dpia",
     "publish_index",
     "publish_notebook",

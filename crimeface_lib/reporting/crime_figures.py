@@ -19,12 +19,15 @@ from crimeface_lib.reporting.style import (
     WASH,
     house_style,
     new_figure,
+    sequential,
 )
 
 if TYPE_CHECKING:
     import pandas as pd
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
+
+    from crimeface_lib.crime import Aoristic
 
 _LINES = ("-", (0, (6, 2)), (0, (2, 1.4)), (0, (7, 2, 1.5, 2)), (0, (4, 1)), (0, (1, 1)))
 _MARKERS = ("o", "s", "^", "D", "v", "P")
@@ -171,6 +174,39 @@ def pai_figure(
         axes.grid(axis="y")
         axes.tick_params(axis="x", length=0)
         figure.legend(*axes.get_legend_handles_labels(), loc="outside upper right", ncols=4)
+    return figure
+
+
+def aoristic_figure(found: Aoristic, *, caveat: str) -> Figure:
+    """Draw events expected by weekday and hour, with what each day and each hour adds up to at the sides.
+
+    Parameters
+    ----------
+    found : of ``crime.aoristic(..., by="week")``.
+    caveat : what it can't say, one sentence under it.
+
+    Raises
+    ------
+    InputError : a result by hour or weekday alone.
+    """
+    from crimeface_lib.crime.aoristic import WEEKDAYS
+
+    amounts = found.by_weekday_and_hour()
+    with house_style():
+        figure = new_figure(height=3.3, alt=f"Events expected by weekday and hour, {found.events} events with a span")
+        grid = figure.subplots(2, 2, sharex="col", sharey="row", width_ratios=(6, 1), height_ratios=(1, 3))
+        (above, corner), (axes, beside) = grid
+        corner.set_axis_off()
+        image = axes.imshow(amounts, cmap=sequential(), vmin=0, aspect="auto", interpolation="nearest")
+        axes.set_yticks(range(7), WEEKDAYS)
+        axes.set_xticks(range(0, 24, 3), [f"{hour:02d}" for hour in range(0, 24, 3)])
+        axes.set_xlabel("hour of the day")
+        above.bar(range(24), amounts.sum(axis=0), color=MUTED, width=0.85)
+        beside.barh(range(7), amounts.sum(axis=1), color=MUTED, height=0.85)
+        above.tick_params(axis="x", length=0)
+        beside.tick_params(axis="y", length=0)
+        figure.colorbar(image, ax=grid, label="events expected per hour", shrink=0.8)
+        figure.supxlabel(caveat, x=0.01, ha="left", size=7, color=MUTED, wrap=True)
     return figure
 
 

@@ -19,6 +19,11 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
     from matplotlib.path import Path
 
+#: How legends of maps are set.
+LEGEND: dict[str, Any] = {
+    "alignment": "left", "title_fontproperties": {"size": 8}, "labelspacing": 0.55, "handlelength": 1.5,
+    "handleheight": 1.1,
+}  # fmt: skip
 #: Shares of the positive values below which each class ends: few cells are dark, as few places are busy.
 _QUANTILES = (0.5, 0.75, 0.9, 0.97)
 
@@ -33,6 +38,7 @@ def crime_map(
     caveat: str,
     outline: Any = None,
     hotspots: npt.ArrayLike | None = None,
+    ringed_as: str = "hotspot",
 ) -> Figure:
     """Draw one value per grid cell with a scale bar, a north arrow, the source and what it can't say.
 
@@ -43,45 +49,86 @@ def crime_map(
     legend : what is shown, in words and units ("recorded burglaries per cell, 2019").
     attribution : the data's source and licence, as its licence asks.
     caveat : what the map can't say, one sentence under it.
-    outline : GeoDataFrame, GeoSeries or geometry drawn as the border of the area.
-    hotspots : (N,) bool, cells ringed as hotspots.
+    outline : GeoDataFrame, GeoSeries or geometry drawn as the borders inside and around the area; cells are cut off at
+        its outer edge, and the caption counts those that lie wholly beyond it.
+    hotspots : (N,) bool, cells ringed, and what the legend calls them.
 
     Raises
     ------
     InputError : the cells are in degrees.
     ShapeError : another number of values than cells.
     """
-    import shapely
-
     amounts = check_array(values, shape=(len(cells),), name="values", finite=False)
     ringed = np.zeros(len(cells), bool) if hotspots is None else np.asarray(hotspots, bool)
     if ringed.shape != amounts.shape:
         raise ShapeError(f"hotspots: got shape {ringed.shape}, expected {amounts.shape} as the cells")
-    if cells.crs is not None and cells.crs.is_geographic:
-        raise InputError(f"cells: got {cells.crs.name} in degrees, expected metres; use cells.to_crs(a projected CRS)")
-    left, bottom, right, top = cells.total_bounds
-    shape = np.clip((top - bottom) / (right - left), 0.4, 1.35)
+    shape = map_shape(cells)
     with house_style():
         figure = new_figure(height=5.1 * shape + 0.85, alt=f"Map: {title}")
         axes = figure.subplots()
         handles = _draw_cells(axes, cells.geometry, amounts)
-        if outline is not None:
-            border = [outline] if isinstance(outline, shapely.Geometry) else outline.geometry
-            _add_paths(axes, border, facecolor="none", edgecolor=MUTED, linewidth=0.9)
         if ringed.any():
-            handles.append(_ring_hotspots(axes, cells.geometry[ringed]))
-        pad = 0.02 * max(right - left, top - bottom)
-        axes.set(xlim=(left - pad, right + pad), ylim=(bottom - pad, top + pad), aspect="equal")
-        axes.set_axis_off()
-        axes.set_title(title)
-        figure.legend(handles=handles, title=legend, loc="outside right upper", alignment="left",
-                      title_fontproperties={"size": 8}, labelspacing=0.55,
-                      handlelength=1.5, handleheight=1.1)  # fmt: skip
-        _scale_bar(axes)
-        figure.supxlabel(
-            "\n".join(filter(None, (caveat, attribution))), x=0.01, ha="left", size=7, color=MUTED, wrap=True
-        )
+            handles.append(ring(axes, cells.geometry[ringed], label=ringed_as))
+        beyond = finish_map(axes, cells, title=title, outline=outline)
+        figure.legend(handles=handles, title=legend, loc="outside right upper", **LEGEND)
+        caption(figure, caveat, attribution, beyond=beyond)
     return figure
+
+
+def map_shape(cells: gpd.GeoDataFrame) -> float:
+    """Return height over width of the area, kept to what a page holds.
+
+    Raises
+    ------
+    InputError : no cell, or cells in degrees.
+    """
+    if not len(cells):
+        raise InputError("cells: got none, expected at least one")
+    if cells.crs is not None and cells.crs.is_geographic:
+        raise InputError(f"cells: got {cells.crs.name} in degrees, expected metres; use cells.to_crs(a projected CRS)")
+    left, bottom, right, top = cells.total_bounds
+    return float(np.clip((top - bottom) / (right - left), 0.4, 1.35))
+
+
+def finish_map(axes: Axes, cells: gpd.GeoDataFrame, *, title: str, outline: Any = None) -> int:
+    """Draw borders, scale bar and title around what is drawn; return how many cells lie beyond the borders.
+
+    Raises
+    ------
+    InputError : borders in another plane than the cells.
+    """
+    import shapely
+    from matplotlib.patches import PathPatch
+
+    beyond = 0
+    left, bottom, right, top = cells.total_bounds
+    if outline is not None:
+        crs = getattr(outline, "crs", None)
+        if crs is not None and cells.crs is not None and crs != cells.crs:
+            raise InputError(f"outline: got CRS {crs.name}, expected the cells' {cells.crs.name}; use to_crs(...)")
+        border = [outline] if isinstance(outline, shapely.Geometry) else list(outline.geometry)
+        area = shapely.union_all(shapely.make_valid(shapely.force_2d(border)))
+        shapely.prepare(area)
+        beyond = int((~shapely.intersects(area, np.asarray(cells.geometry))).sum())
+        edge = PathPatch(path_of(area), facecolor="none", edgecolor="none", transform=axes.transData)
+        axes.add_patch(edge)
+        for drawn in axes.collections:
+            drawn.set_clip_path(edge)
+        add_paths(axes, border, facecolor="none", edgecolor=MUTED, linewidth=0.7)
+    pad = 0.02 * max(right - left, top - bottom)
+    axes.set(xlim=(left - pad, right + pad), ylim=(bottom - pad, top + pad), aspect="equal")
+    axes.set_axis_off()
+    axes.set_anchor("N")
+    axes.set_title(title)
+    _scale_bar(axes)
+    return beyond
+
+
+def caption(figure: Figure, caveat: str, attribution: str, *, beyond: int = 0) -> None:
+    """Write under a map what it can't say, what it doesn't show, and where the data come from."""
+    hidden = f"{format_count(beyond)} cells beyond the borders are not shown." if beyond else ""
+    text = "\n".join(filter(None, (caveat, hidden, attribution)))
+    figure.supxlabel(text, x=0.01, ha="left", size=7, color=MUTED, wrap=True)
 
 
 def value_classes(values: npt.ArrayLike) -> np.ndarray:
@@ -116,7 +163,7 @@ def _draw_cells(axes: Axes, geometry: Any, values: np.ndarray) -> list[Any]:
     groups += [(known & (kind == i), colours[i], _band_label(edges, i, bands, whole=whole)) for i in range(bands)]
     for mask, colour, label in groups:
         if mask.any():
-            _add_paths(axes, geometry[mask], facecolor=colour, edgecolor=colour, linewidth=0.25)
+            add_paths(axes, geometry[mask], facecolor=colour, edgecolor=colour, linewidth=0.25)
         if mask.any() or label not in {"no data", "0"}:
             handles.append(Patch(facecolor=colour, edgecolor=MUTED, linewidth=0.5, label=label))
     return handles
@@ -125,40 +172,44 @@ def _draw_cells(axes: Axes, geometry: Any, values: np.ndarray) -> list[Any]:
 def _band_label(edges: np.ndarray, band: int, bands: int, *, whole: bool) -> str:
     low, high = edges[band], edges[min(band + 1, len(edges) - 1)]
     if not whole:
-        return f"{_amount(low)} – {_amount(high)}"
+        return f"{format_amount(low)} – {format_amount(high)}"
     low = low if band == 0 else low + 1
     return format_count(int(low)) if low >= high else f"{format_count(int(low))} – {format_count(int(high))}"
 
 
-def _amount(value: float) -> str:
+def format_amount(value: float) -> str:
     """Return a number to two figures, never as a power of ten."""
     rounded = float(f"{value:.2g}")
     return format_count(int(rounded)) if rounded >= 10 else f"{rounded:.2g}"
 
 
-def _ring_hotspots(axes: Axes, geometry: Any) -> Any:
+def ring(axes: Axes, geometry: Any, *, label: str, width: float = 1.3) -> Any:
+    """Outline cells; return the line for the legend."""
     import shapely
     from matplotlib.lines import Line2D
 
     area = shapely.union_all(np.asarray(geometry))
-    for colour, width in ((PAPER, 2.8), (VERMILLION, 1.3)):
-        _add_paths(axes, [area], facecolor="none", edgecolor=colour, linewidth=width)
-    return Line2D([], [], color=VERMILLION, linewidth=1.6, label="hotspot")
+    for colour, thickness in ((PAPER, 2.2 * width), (VERMILLION, width)):
+        add_paths(axes, [area], facecolor="none", edgecolor=colour, linewidth=thickness)
+    return Line2D([], [], color=VERMILLION, linewidth=1.6, label=label)
 
 
-def _add_paths(axes: Axes, geometry: Iterable[Any], **style: Any) -> None:
+def add_paths(axes: Axes, geometry: Iterable[Any], **style: Any) -> None:
+    """Draw polygons, with their holes."""
     from matplotlib.collections import PathCollection
 
-    axes.add_collection(PathCollection([_path(shape) for shape in geometry], **style))
+    axes.add_collection(PathCollection([path_of(shape) for shape in geometry], **style))
 
 
-def _path(shape: Any) -> Path:
+def path_of(shape: Any) -> Path:
     """Return a polygon or multipolygon, with its holes, as one matplotlib path."""
     import shapely
     from matplotlib.path import Path
 
     rings = []
-    for polygon in shapely.get_parts(shapely.force_2d([shape])):
+    for polygon in shapely.get_parts(shapely.get_parts(shapely.force_2d([shape]))):
+        if polygon.geom_type != "Polygon":  # a line or point that a repair left over
+            continue
         polygon = shapely.geometry.polygon.orient(polygon)
         rings += [np.asarray(ring.coords) for ring in (polygon.exterior, *polygon.interiors)]
     return Path.make_compound_path(*(Path(ring, closed=True) for ring in rings))
@@ -167,13 +218,14 @@ def _path(shape: Any) -> Path:
 def _scale_bar(axes: Axes) -> None:
     """Draw a bar of a round length, about a fifth of the width, and an arrow to grid north."""
     (left, right), (bottom, top) = axes.get_xlim(), axes.get_ylim()
-    wanted = (right - left) / 5
+    wanted = min(right - left, max((right - left) / 5, (top - bottom) / 8))
     unit = 10 ** np.floor(np.log10(wanted))
     length = float(unit * max(step for step in (1, 2, 5) if step * unit <= wanted))
     drop = bottom - 0.035 * (top - bottom)
     axes.plot([left, left + length], [drop, drop], color=INK, linewidth=2.2, solid_capstyle="butt", clip_on=False)
     text = f"{length / 1000:g} km" if length >= 1000 else f"{length:g} m"
     axes.annotate(text, (left + length, drop), xytext=(5, 0), textcoords="offset points", va="center", size=8)
-    axes.annotate("N", (0.985, 1.0), (0.985, 0.9), xycoords="axes fraction", ha="center", va="center", size=9,
-                  weight="bold", arrowprops={"arrowstyle": "-|>", "color": INK, "shrinkA": 0})  # fmt: skip
+    axes.annotate("N", (0.985, 1.0), (0, -26), xycoords="axes fraction", textcoords="offset points", ha="center",
+                  va="center", size=9, weight="bold",
+                  arrowprops={"arrowstyle": "-|>", "color": INK, "shrinkA": 0})  # fmt: skip
     axes.set_ylim(drop - 0.02 * (top - bottom), top)
