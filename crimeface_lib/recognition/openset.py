@@ -63,7 +63,7 @@ def fpir_from_calibration(
     """Return the FPIR that a calibration's scores of different people imply: 1 − (1 − FMR)^N.
 
     It takes the comparisons of a search for independent and as hard as those of the calibration. The number of
-    comparisons above the threshold is read from the calibration's quantiles, rounded up.
+    comparisons above the threshold is read from the calibration's tail, rounded up.
 
     Raises
     ------
@@ -73,9 +73,9 @@ def fpir_from_calibration(
     """
     if not np.isfinite(threshold) or gallery_size < 0:
         raise InputError(f"got threshold {threshold} and {gallery_size} entries, expected a score and a count")
-    trials, scores = calibration.pairs[1], calibration.nonmated
-    share = np.interp(threshold, scores, np.linspace(1, 0, len(scores)), left=1.0, right=0.0)
-    false = int(np.ceil(round(float(share) * trials, 9)))
+    trials = calibration.pairs[1]
+    seen = threshold <= calibration.nonmated[-1]
+    false = int(np.ceil(round(float(calibration.fmr(threshold)[0]) * trials, 9))) if seen else 0
     low, high = rate_interval(false, trials, level=level)
     grown = [float(-np.expm1(gallery_size * np.log1p(-min(rate, 1 - 1e-15)))) for rate in (false / trials, low, high)]
     return OpenSetRate(
