@@ -8,7 +8,9 @@ import zipfile
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
+import statsmodels.api as sm
 
 from crimeface_lib.core.errors import InputError
 from crimeface_lib.crime import make_grid, read_events
@@ -115,6 +117,101 @@ def _pairs(counts: np.ndarray, lag: int) -> float:
     return float((counts[:, lag:] * counts[:, :-lag]).sum())
 
 
+@pytest.fixture(scope="module")
+def town() -> SyntheticCrimes:
+    """Five years with three sectors that report differently."""
+    return synthetic_crimes(months=60, per_month=2000, reporting=(0.9, 0.6, 0.35), rng=21)
+
+
+def monthly(sample: SyntheticCrimes, kind: str) -> tuple[np.ndarray, pd.PeriodIndex]:
+    """Return counts of the months published, without duplicates, from the fourth on: the first lack earlier causes."""
+    rows = sample.table[sample.table["Crime type"] == kind]
+    rows = rows[rows["Crime ID"].isna() | ~rows["Crime ID"].duplicated()]
+    months = pd.PeriodIndex(sorted(set(sample.table["Month"])), freq="M")[3:]
+    return rows["Month"].value_counts().reindex(months.astype(str), fill_value=0).to_numpy(float), months
+
+
+def test_season_and_growth_are_recovered(town: SyntheticCrimes) -> None:
+    """Poisson regression on a year's cosine and time, per type: z-scores of all 14 x 3 numbers, widened for repeats."""
+    truth, scores = town.truth, []
+    for number, kind in enumerate(truth.types):
+        counts, months = monthly(town, kind)
+        angle = 2 * np.pi * months.month.to_numpy() / 12
+        years = (months.asi8 - months.asi8[0]) / 12
+        amplitude = (truth.seasonality[number].max() - truth.seasonality[number].min()) / 2
+        peak = 2 * np.pi * (truth.seasonality[number].argmax() + 1) / 12
+        factor = np.log(truth.seasonality[number][months.month.to_numpy() - 1])
+        design = np.column_stack([np.ones(len(counts)), years, np.cos(angle), np.sin(angle)])
+        # what is left beside the true season should have no year's wave, and grow as it should
+        fit = sm.GLM(counts, design, family=sm.families.Poisson(), offset=factor).fit(scale="X2")
+        want = np.array([np.log1p(truth.growth[number]), 0.0, 0.0])
+        error = np.sqrt(np.diag(fit.cov_params()))[1:] * max(1.0, 1 / np.sqrt(fit.scale))
+        scores.append((fit.params[1:] - want) / error)
+        if amplitude > 0.25:  # and without the truth, the wave itself comes back
+            free = sm.GLM(counts, design, family=sm.families.Poisson()).fit()
+            assert np.hypot(*free.params[2:]) == pytest.approx(amplitude, abs=0.08)
+            turn = np.arctan2(free.params[3], free.params[2]) - peak
+            assert abs((turn + np.pi) % (2 * np.pi) - np.pi) < 0.5
+    assert np.abs(scores).max() < 4.5
+    assert np.sqrt(np.mean(np.square(scores))) == pytest.approx(1.0, abs=0.35)
+
+
+def test_reporting_is_recovered_where_it_is_known_what_happened(town: SyntheticCrimes) -> None:
+    """Reported over occurred per sector, without duplicates; and from a survey of one event in ten."""
+    truth, table = town.truth, town.table
+    group = truth.points.drop_duplicates("lsoa_code").set_index("lsoa_code")["group"]
+    rows = table[table["LSOA code"].notna() & (table["Crime ID"].isna() | ~table["Crime ID"].duplicated())]
+    reported = rows["LSOA code"].map(group).value_counts().sort_index().to_numpy() / 0.99  # 1 in 100 lost its place
+    occurred = truth.occurred.groupby("group")["events"].sum().to_numpy()
+    error = np.sqrt(truth.reporting * (1 - truth.reporting) / occurred) + 0.003 * truth.reporting
+    assert np.abs(reported / occurred - truth.reporting).max() < (4 * error).max()
+    survey = np.random.default_rng(0).binomial(occurred, 0.1)
+    assert reported / survey / 10 == pytest.approx(truth.reporting, rel=0.08)
+    # recorded counts alone rank the sectors differently from what happened
+    assert truth.occurred["events"].sum() > 1.5 * len(rows)
+    whole = synthetic_crimes(months=4, per_month=300, rng=1)
+    assert whole.truth.reporting.tolist() == [1.0]
+    last = whole.table.drop_duplicates("Crime ID")["Crime ID"].notna().sum()
+    assert whole.truth.occurred.loc[whole.truth.occurred["type"] != ASB, "events"].sum() == last
+
+
+def test_background_of_each_point_is_correlated_and_calibrated(town: SyntheticCrimes) -> None:
+    """Counts per point and type against the truth where reporting is known: correlated, and right in each band."""
+    truth = town.truth
+    at = pd.MultiIndex.from_frame(truth.points[["longitude", "latitude"]])
+    heard = truth.reporting[truth.points["group"]]
+    for kind in ("Violence and sexual offences", ASB, "Shoplifting"):
+        rows = town.table[(town.table["Crime type"] == kind) & town.table["Longitude"].notna()]
+        rows = rows[rows["Crime ID"].isna() | ~rows["Crime ID"].duplicated()]
+        counts = rows.groupby(["Longitude", "Latitude"]).size().reindex(at, fill_value=0).to_numpy(float)
+        expected = truth.background[truth.types.index(kind)] * heard
+        expected *= counts.sum() / expected.sum()
+        assert np.corrcoef(counts, expected)[0, 1] > 0.9
+        band = np.digitize(expected, np.quantile(expected, [0.25, 0.5, 0.75, 0.9]))
+        found, want = np.bincount(band, counts), np.bincount(band, expected)
+        assert (np.abs(found - want) < 4.5 * np.sqrt(want)).all()
+
+
+def test_outcomes_and_stops_are_read_back(tmp_path: Path) -> None:
+    sample = synthetic_crimes(months=5, per_month=400, rng=3)
+    names = write_police_uk(sample.table, tmp_path / "a.zip", outcomes=sample.outcomes, stops=sample.stops)
+    assert {name.rsplit("-", 1)[-1] for name in names} == {"street.csv", "outcomes.csv", "search.csv"}
+    assert len(names) == 4 + 5 + 4  # outcomes come in the month without crimes, too
+    assert sample.outcomes["Crime ID"].is_unique
+    crimes = sample.table.dropna(subset="Crime ID").drop_duplicates("Crime ID")
+    both = sample.outcomes.merge(crimes, on="Crime ID", suffixes=("", " of the crime"), validate="one_to_one")
+    assert len(both) == len(sample.outcomes)
+    assert (both["Outcome type"] == both["Last outcome category"]).all()
+    assert (both["Month"] >= both["Month of the crime"]).all()
+    events = read_events(tmp_path / "a.zip")
+    assert len(events) == len(sample.table) - sample.truth.duplicates
+    stops = read_events(tmp_path / "a.zip", layout="police.uk/stop-and-search")
+    assert len(stops) == len(sample.stops)
+    assert sample.stops[["Gender", "Age range", "Officer-defined ethnicity"]].isna().all(axis=None)
+
+
 def test_limits() -> None:
+    with pytest.raises(InputError, match="shares"):
+        synthetic_crimes(reporting=(0.5, 1.2))
     with pytest.raises(InputError, match="at least 3 months"):
         synthetic_crimes(months=1)
