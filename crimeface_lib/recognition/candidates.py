@@ -7,6 +7,7 @@ from datetime import date
 from html import escape
 from typing import TYPE_CHECKING, Any
 
+from crimeface_lib.core.errors import InputError
 from crimeface_lib.core.results import Result
 
 if TYPE_CHECKING:
@@ -23,6 +24,12 @@ DECISIONS = (
     "This is a list of candidates and no identification. Two trained people must each compare the photos and decide, "
     "the second without knowing what the first decided."
 )
+
+#: Upper ends of the ENFSI scale's steps; a ratio below 2 supports neither.
+_ENFSI = (
+    (2, "no noteworthy"), (10, "weak"), (100, "moderate"), (1e3, "moderately strong"), (1e4, "strong"),
+    (1e6, "very strong"),
+)  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,15 +155,36 @@ class Searches(Result):
         return f"<div>{pages}" + (f"<p>Not searched:</p><ul>{told}</ul>" if told else "") + "</div>"
 
 
-def lr_text(ratio: float, low: float, high: float) -> str:
-    """Return an LR with its interval, to two figures, as numbers only: verbal scales overstate.
+def lr_text(ratio: float, low: float, high: float, *, verbal: str | None = None) -> str:
+    """Return an LR with its interval, to two figures, as numbers only unless words are asked for.
+
+    Verbal scales overstate: readers take them for more than the number says. Where rules demand one, "enfsi" adds the
+    ENFSI scale's word for the end of the interval nearer to 1, and what it supports.
+
+    Raises
+    ------
+    InputError : another scale.
+    References : ENFSI guideline for evaluative reporting 2015, table of verbal equivalents.
 
     >>> lr_text(13200, 8100, 20400)
     '1.3 × 10⁴ (8.1 × 10³ – 2.0 × 10⁴)'
     >>> lr_text(2.04, 0.031, 40)
     '2.0 (0.031 – 40)'
+    >>> lr_text(13200, 8100, 20400, verbal="enfsi")
+    '1.3 × 10⁴ (8.1 × 10³ – 2.0 × 10⁴), strong support for the same person'
     """
-    return f"{_number(ratio)} ({_number(low)} – {_number(high)})"
+    if verbal not in (None, "enfsi"):
+        raise InputError(f"verbal: got {verbal!r}, expected None or 'enfsi'")
+    numbers = f"{_number(ratio)} ({_number(low)} – {_number(high)})"
+    return numbers if verbal is None else f"{numbers}, {_enfsi(low, high)}"
+
+
+def _enfsi(low: float, high: float) -> str:
+    if low <= 1 <= high:
+        return "no support for either"
+    weight, side = (low, "the same person") if low > 1 else (1 / high, "different people")
+    word = next((word for limit, word in _ENFSI if weight < limit), "extremely strong")
+    return f"{word} support for {side}"
 
 
 def _quality(value: float | None) -> str:
@@ -187,7 +215,8 @@ def caveats(
         f"The LRs were calibrated on {calibration.dataset or 'an unnamed data set'} ({pairs:,} pairs of {people:,} "
         "people). They do not carry over to photos of another kind, such as CCTV, low resolution, strong light or "
         "other ages, without a calibration on pairs like those of the case; the intervals do not cover that "
-        "difference.",
+        "difference. Its different people are paired at random: people of one sex, age and origin resemble each other "
+        "more, so where the alternative is such a person the LR is too high.",
         f"{gallery_size:,} entries were searched and the best {shown:,} are shown. The more entries, the more resemble "
         "the probe by chance, so the first rank is no evidence by itself. Where the score is the only evidence, an LR "
         "below the number of people who could be the person in the probe leaves it more likely to be someone else.",
