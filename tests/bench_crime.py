@@ -11,6 +11,7 @@ from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
+import bench_forecast
 import numpy as np
 from bench_timing import Benchmark, Measured, Options, Sample, Skipped, medians, side_by_side
 
@@ -33,6 +34,7 @@ ROWS = [
     *(Benchmark("crime", f"place PAI at {area}", "PAI", (f"≥ {pai} PAI",), "counts of one year",
                 "decayed counts; Chicago, 11 cut-offs in 2019, 30 days ahead; bar: published less rounding")
       for area, pai in (("1%", 10.53), ("5%", 6.23), ("10%", 4.84))),
+    *bench_forecast.ROWS,
 ]  # fmt: skip
 
 
@@ -138,3 +140,4 @@ def measure(options: Options) -> Iterator[tuple[str, Callable[[], Measured]]]:
     for area in (0.01, 0.05, 0.10):
         both = lambda area=area: [(float(places()[area, model]),) for model in ("decayed_counts", "counts")]  # noqa: E731
         yield f"place PAI at {area:.0%}", lambda both=both: Measured(*both())
+    yield from bench_forecast.measure(options)
