@@ -67,7 +67,7 @@ class Desk:
 
     def approve(self, threshold: float = 0.0) -> int:
         content = template("face_search").to_dict()
-        name, version = self.model[0], self.model[1].removesuffix("+mirror")
+        name, version = self.model[0], self.model[1].partition("+")[0]
         content["demonstration"] = False
         content["scope"] |= {"datasets": ["default"], "models": [{"name": name, "version": version}]}
         content["faces"] |= {"algorithm": name, "version": version, "threshold": threshold}
@@ -93,7 +93,7 @@ class Desk:
 
     def permit(self, run):
         name, version = self.model
-        return run.permit("face_search", dataset="default", model=name, version=version.removesuffix("+mirror"))
+        return run.permit("face_search", dataset="default", model=name, version=version.partition("+")[0])
 
     def search(self, run):
         permit = self.permit(run)
