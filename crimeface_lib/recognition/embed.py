@@ -2,22 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import os
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sized
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
-from functools import lru_cache
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
+from crimeface_lib.core.arrays import check_image
 from crimeface_lib.core.artifacts import find
 from crimeface_lib.core.device import resolve_device
-from crimeface_lib.core.errors import ImageError, NoFaceError, ShapeError
+from crimeface_lib.core.errors import InputError, ShapeError
 from crimeface_lib.core.plugins import load_backend
 from crimeface_lib.core.results import Result
 from crimeface_lib.core.types import Float32Array, FloatArray, ImageArray
 from crimeface_lib.faces import Detector, align_face, assess_quality, choose_face, detect_faces, load_image
 from crimeface_lib.faces.weights import RESNET
+from crimeface_lib.metrics import rate_interval
 from crimeface_lib.recognition.embedder_card import is_card
 
 if TYPE_CHECKING:
@@ -25,8 +30,19 @@ if TYPE_CHECKING:
 
     from crimeface_lib.faces.image import ImageSource
 
-#: Chips sent through the net together.
+#: Chips sent through the net together, and faces kept for it.
 BATCH = 32
+#: (size, degrees, right, down) of the chips beside the first, shifts in parts of its side.
+JITTER = (
+    (0.92, 0.0, 0.0, 0.0),
+    (1.08, 0.0, 0.0, 0.0),
+    (1.0, 4.0, 0.0, 0.0),
+    (1.0, -4.0, 0.0, 0.0),
+    (1.0, 0.0, 0.03, 0.03),
+    (1.0, 0.0, -0.03, -0.03),
+    (1.0, 0.0, 0.03, -0.03),
+    (1.0, 0.0, -0.03, 0.03),
+)
 
 
 class Embedder(Protocol):
@@ -102,8 +118,8 @@ class Embeddings(Result):
     vectors : (N, D) float32, unit length; NaN rows where ``failures`` says why.
     quality : (N,) float64, 0–100; NaN where there is no face.
     failures : index → reason, for images without a template.
-    embedder, version : what made them; the version ends in "+mirror" where each is the mean of a face and
-        its mirror image. Templates of different versions are never compared.
+    embedder, version : what made them; "+mirror" and "+jitter<n>" at its end say of which chips each is the mean.
+        Templates of different versions are never compared.
     notes : N sentences: which face of how many was used.
     subjects : N names, or empty.
     """
@@ -125,6 +141,25 @@ class Embeddings(Result):
 
     def __len__(self) -> int:
         return len(self.vectors)
+
+    @property
+    def failure_to_enrol(self) -> float:
+        """Share of the images without a template (ISO/IEC 19795-1); NaN of no image."""
+        return len(self.failures) / len(self) if len(self) else float("nan")
+
+    def __repr__(self) -> str:
+        return (
+            f"Embeddings({len(self)} images, {self.embedder} {self.version[:12]}…, failure to enrol "
+            f"{len(self.failures)} of {len(self)})"
+        )
+
+    def _repr_html_(self) -> str:
+        rate = f"failure to enrol: {len(self.failures)} of {len(self)} images"
+        if len(self):
+            low, high = rate_interval(len(self.failures), len(self))
+            rate += f", {self.failure_to_enrol:.1%} (95 % interval {low:.1%} to {high:.1%})"
+        table = self.to_frame().to_html(border=0, classes="cf-table", max_rows=20, float_format="{:.0f}".format)
+        return f"<p><b>{len(self)} images</b>, {self.embedder} {self.version[:12]}…; {rate}.</p>{table}"
 
     def to_frame(self) -> pd.DataFrame:
         import pandas as pd
@@ -162,40 +197,52 @@ def embed_images(
     device: str | None = None,
     which: str | int = "largest",
     mirror: bool = True,
+    jitter: int = 2,
+    min_quality: float = 0.0,
+    workers: int | None = None,
+    progress: bool | None = None,
 ) -> Embeddings:
     """Return one template for each image; an image that can't be read or has no face is a named failure.
 
+    Images are read as they are needed, a few ahead, so an endless generator costs no memory but its templates.
+
     Parameters
     ----------
-    images : (H, W, 3) uint8 RGB arrays, or what ``faces.load_image`` takes; read one after the other.
+    images : (H, W, 3) uint8 RGB arrays, or what ``faces.load_image`` takes.
     embedder : name of an entry point, or an embedder (``device`` is then its own).
+    detector : see ``faces.detect_faces``.
     which : which face, where there are several: see ``faces.choose_face``.
-    mirror : average the face with its mirror image. On LFW DevTrain this lowers the EER from 1.00 to 0.82 %.
+    mirror : average the face with its mirror image.
+    jitter : how many more chips to average, 0–8: the face 8 % smaller and larger, turned by
+        4 degrees, shifted by 3 %.
+    min_quality : lowest score (``faces.assess_quality``) that gets a template; below, a named failure to enrol.
+    workers : threads that read, detect and align while the net works; by default as many as cores, at most 8.
+    progress : show a bar; by default where more than 100 images are given and standard error is a terminal.
 
     Raises
     ------
-    ShapeError : an array that is no image. MissingBackendError, MissingArtifactError : see ``load_embedder``.
+    InputError : an impossible option. MissingBackendError, MissingArtifactError : see ``load_embedder``.
     """
+    _checked(which, jitter, min_quality, workers)
     model = load_embedder(embedder, device=device) if isinstance(embedder, str) else embedder
+    cut = partial(_chips, model=model, detector=detector, which=which, jitter=jitter, least=min_quality)
     vectors: list[Float32Array] = []
-    chips: list[ImageArray] = []
+    waiting: list[ImageArray] = []
     quality: list[float] = []
     notes: list[str] = []
     failures: dict[int, str] = {}
-    for index, image in enumerate(images):
-        try:
-            chip, score, note = _chip(image, model, detector=detector, which=which)
-        except (ImageError, NoFaceError) as error:
-            failures[index] = note = str(error)
-            score = np.nan
-        else:
-            chips.append(chip)
+    done = _ahead(cut, images, workers or min(8, len(os.sched_getaffinity(0))))
+    for index, (chips, score, note) in enumerate(_shown(done, images, progress)):
         quality.append(score)
         notes.append(note)
-        if len(chips) == BATCH:
-            vectors.append(_templates(chips, model, mirror=mirror))
-            chips = []
-    vectors.append(_templates(chips, model, mirror=mirror))
+        if chips is None:
+            failures[index] = note
+        else:
+            waiting.append(chips)
+        if len(waiting) == BATCH:
+            vectors.append(_templates(waiting, model, mirror=mirror))
+            waiting = []
+    vectors.append(_templates(waiting, model, mirror=mirror))
     filled = np.full((len(quality), model.dimension), np.nan, dtype=np.float32)
     filled[[i for i in range(len(quality)) if i not in failures]] = np.concatenate(vectors)
     return Embeddings(
@@ -203,26 +250,79 @@ def embed_images(
         quality=np.array(quality, dtype=float),
         failures=failures,
         embedder=model.name,
-        version=model.version + ("+mirror" if mirror else ""),
+        version=model.version + "+mirror" * mirror + f"+jitter{jitter}" * (jitter > 0),
         notes=tuple(notes),
     )
 
 
-def _chip(image: Any, model: Embedder, *, detector: str | Detector, which: str | int) -> tuple[ImageArray, float, str]:
-    """Return the chip of the chosen face, its quality and the sentence about the choice."""
-    photo = image if isinstance(image, np.ndarray) else load_image(image)
-    choice = choose_face(detect_faces(photo, detector=detector), which=which, size=photo.shape[:2])
-    chip = align_face(photo, choice.face, size=model.chip_size, template=model.template)
+def _checked(which: str | int, jitter: int, min_quality: float, workers: int | None) -> None:
+    if which not in ("largest", "central") and not (isinstance(which, int) and which >= 0):
+        raise InputError(f"which: got {which!r}, expected 'largest', 'central' or the number of a face, from 0")
+    if not 0 <= jitter <= len(JITTER):
+        raise InputError(f"jitter: got {jitter}, expected 0–{len(JITTER)} chips")
+    if not 0 <= min_quality <= 100:
+        raise InputError(f"min_quality: got {min_quality}, expected 0–100")
+    if workers is not None and workers < 1:
+        raise InputError(f"workers: got {workers}, expected at least 1")
+
+
+def _chips(
+    image: Any, *, model: Embedder, detector: str | Detector, which: str | int, jitter: int, least: float
+) -> tuple[ImageArray | None, float, str]:
+    """Return the (1 + jitter, S, S, 3) chips of the chosen face or None, its quality, and the sentence about it."""
+    try:
+        photo = check_image(image) if isinstance(image, np.ndarray) else load_image(image)
+        choice = choose_face(detect_faces(photo, detector=detector), which=which, size=photo.shape[:2])
+    except InputError as error:
+        return None, np.nan, str(error)
+    cut = partial(align_face, photo, choice.face, size=model.chip_size, template=model.template)
+    chip = cut()
     usual = chip if model.template is None and model.chip_size == 150 else None  # quality is told from dlib's chip
-    return chip, assess_quality(photo, choice.face, chip=usual).score, choice.sentence
+    found = assess_quality(photo, choice.face, chip=usual)
+    if found.score < least:
+        why = "; ".join(found.reasons) or "no part is good"
+        return None, found.score, f"quality: got {found.score:.0f}, expected at least {least:g}: {why}"
+    return np.stack([chip, *(cut(jitter=move) for move in JITTER[:jitter])]), found.score, choice.sentence
 
 
-def _templates(chips: list[ImageArray], model: Embedder, *, mirror: bool) -> Float32Array:
-    if not chips:
+def _ahead(cut: Callable[[Any], Any], images: Iterable[Any], workers: int) -> Iterator[Any]:
+    """Yield ``cut`` of each image in order, computed by threads that are at most a few images ahead."""
+    pending: deque[Future[Any]] = deque()
+    with ThreadPoolExecutor(workers, thread_name_prefix="faces") as pool:
+        try:
+            for image in images:
+                pending.append(pool.submit(cut, image))
+                if len(pending) > 2 * workers:
+                    yield pending.popleft().result()
+            while pending:
+                yield pending.popleft().result()
+        finally:
+            for future in pending:
+                future.cancel()
+
+
+def _shown(done: Iterator[Any], images: Iterable[Any], progress: bool | None) -> Iterable[Any]:
+    """Return ``done`` behind a bar where one is wanted."""
+    from rich.console import Console
+    from rich.progress import track
+
+    total = len(images) if isinstance(images, Sized) else None
+    console = Console(stderr=True)
+    wanted = (total is None or total > 100) and console.is_terminal if progress is None else progress
+    return track(done, "photos to templates", total=total, console=console, transient=True) if wanted else done
+
+
+def _templates(faces: list[ImageArray], model: Embedder, *, mirror: bool) -> Float32Array:
+    """Return the mean template of each face's chips: the first as it is and mirrored, of the others every second."""
+    if not faces:
         return np.empty((0, model.dimension), dtype=np.float32)
-    stack = np.stack(chips)
-    vectors = model.embed(stack)
-    return _unit(vectors + model.embed(stack[:, :, ::-1])) if mirror else vectors
+    stack = np.stack(faces)
+    if mirror:
+        mirrored = stack[:, :, :, ::-1].copy()
+        stack[:, 1::2] = mirrored[:, 1::2]
+        stack = np.concatenate([stack, mirrored[:, :1]], axis=1)
+    vectors = model.embed(stack.reshape(-1, *stack.shape[2:])).reshape(*stack.shape[:2], -1)
+    return _unit(vectors.sum(axis=1)) if stack.shape[1] > 1 else vectors[:, 0]
 
 
 def _unit(vectors: Float32Array) -> Float32Array:

@@ -23,7 +23,7 @@ def synthetic_watchlist(count: int, *, embedder: str | Embedder = "dlib", rng: S
 
     Parameters
     ----------
-    embedder : the one that will embed the probes; the statistics fit dlib's with mirrored averaging only.
+    embedder : the one that will embed the probes; the statistics fit those of ``embed_images`` with dlib and its defaults only.
 
     Raises
     ------
@@ -31,7 +31,7 @@ def synthetic_watchlist(count: int, *, embedder: str | Embedder = "dlib", rng: S
     """
     model = load_embedder(embedder, device="cpu") if isinstance(embedder, str) else embedder
     known = json.loads((resources.files("crimeface_lib.synthetic") / "template_statistics.json").read_text("utf-8"))
-    version = f"{model.version}+mirror"
+    version = f"{model.version}+mirror+jitter2"
     if (model.name, version) != (known["embedder"], known["version"]):
         raise InputError(f"embedder: got {model.name} {model.version[:12]}, expected dlib {known['version'][:12]}")
     if count < 1:

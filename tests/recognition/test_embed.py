@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from crimeface_lib.core.artifacts import find
-from crimeface_lib.core.errors import IntegrityError, MissingBackendError, ShapeError
+from crimeface_lib.core.errors import InputError, IntegrityError, MissingBackendError, ShapeError
 from crimeface_lib.faces import align_face, choose_face, detect_faces, load_image
 from crimeface_lib.faces.weights import RESNET
 from crimeface_lib.recognition import embed_images, load_embedder, score_pairs
@@ -78,23 +78,87 @@ def test_failures_are_named_and_rows_are_nan(astronaut, embedder, tmp_path):
     assert "no file" in found.failures[2]
     assert np.isnan(found.vectors[[1, 2]]).all()
     assert np.allclose(np.linalg.norm(found.vectors[[0, 3]], axis=1), 1)
-    assert np.array_equal(found.vectors[0], found.vectors[3])
+    assert np.allclose(found.vectors[0], found.vectors[3], atol=1e-6)
+    assert found.failure_to_enrol == 0.5
+    assert "2 of 4" in repr(found)
+    assert "50.0%" in found._repr_html_()
     assert np.isnan(found.quality[[1, 2]]).all()
-    assert found.version == f"{embedder.version}+mirror"
+    assert found.version == f"{embedder.version}+mirror+jitter2"
     assert list(found.to_frame()["failure"] == "") == [True, False, False, True]
     with pytest.raises(ShapeError, match="NaN"):
         score_pairs(found.vectors, found.vectors)
 
 
 def test_mirroring_is_averaged(astronaut, embedder):
-    found = embed_images([astronaut, astronaut[:, ::-1]], embedder=embedder)
-    single = embed_images([astronaut, astronaut[:, ::-1]], embedder=embedder, mirror=False)
+    found = embed_images([astronaut, astronaut[:, ::-1]], embedder=embedder, jitter=0)
+    single = embed_images([astronaut, astronaut[:, ::-1]], embedder=embedder, mirror=False, jitter=0)
     assert score_pairs(*found.vectors[:, None])[0] > score_pairs(*single.vectors[:, None])[0]
     assert single.version == embedder.version
 
 
+def test_jittered_chips_are_averaged_and_the_version_says_so(astronaut, embedder):
+    """By hand: the chip, its mirror image, the smaller one mirrored and the larger one, then the mean."""
+    face = detect_faces(astronaut)[0]
+    smaller, larger = (align_face(astronaut, face, jitter=(zoom, 0.0, 0.0, 0.0)) for zoom in (0.92, 1.08))
+    chip = align_face(astronaut, face)
+    each = embedder.embed(np.stack([chip, chip[:, ::-1], smaller[:, ::-1], larger]))
+    mean = each.sum(axis=0) / np.linalg.norm(each.sum(axis=0))
+    assert np.allclose(embed_images([astronaut], embedder=embedder).vectors[0], mean, atol=1e-5)
+    for wrong in ({"jitter": 99}, {"min_quality": -1}, {"which": "prettiest"}, {"which": -1}, {"workers": 0}):
+        with pytest.raises(InputError, match=next(iter(wrong))):
+            embed_images([astronaut], embedder=embedder, **wrong)
+
+
+def test_hostile_photos_fail_by_name_and_the_others_go_on(astronaut, embedder, tmp_path):
+    from PIL import Image
+
+    head = astronaut[:256, 96:352]
+    Image.fromarray(head).convert("CMYK").save(tmp_path / "cmyk.jpg", quality=95)
+    Image.fromarray(head).save(tmp_path / "whole.png")
+    (tmp_path / "cut.png").write_bytes((tmp_path / "whole.png").read_bytes()[:20000])
+    Image.fromarray(head).save(tmp_path / "moving.gif", save_all=True, append_images=[Image.fromarray(head)] * 3)
+    bomb = (tmp_path / "whole.png").read_bytes()
+    (tmp_path / "bomb.png").write_bytes(bomb[:16] + (60000).to_bytes(4, "big") * 2 + bomb[24:])
+    bad = [tmp_path / "cut.png", tmp_path / "moving.gif", tmp_path / "bomb.png", b"", b"GIF89a", tmp_path,
+           np.full((64, 64, 3), np.nan), np.zeros((64, 64), np.uint8), np.zeros((1, 1, 3), np.uint8),
+           np.zeros((0, 9, 3), np.uint8), np.zeros((3, 4000, 3), np.uint8)]  # fmt: skip
+    found = embed_images([head, *bad, tmp_path / "cmyk.jpg"], embedder=embedder, mirror=False, jitter=0)
+    assert sorted(found.failures) == list(range(1, len(bad) + 1))
+    assert all("got" in reason for reason in found.failures.values())
+    assert found.vectors[0] @ found.vectors[-1] > 0.97
+    assert str(tmp_path) not in str(found.failures)
+
+
+def test_a_quality_gate_is_a_failure_to_enrol(astronaut, embedder):
+    dark = (astronaut * 0.1).astype(np.uint8)
+    found = embed_images([astronaut, dark], embedder=embedder, min_quality=60, mirror=False, jitter=0)
+    assert list(found.failures) == [1]
+    assert "too dark" in found.failures[1]
+    assert 0 < found.quality[1] < 60
+    assert found.failure_to_enrol == 0.5
+
+
+def test_an_endless_generator_is_read_only_a_little_ahead(astronaut, embedder):
+    """What is read but not yet used stays bounded, whatever the length."""
+    flat, read = np.zeros((64, 64, 3), np.uint8), []
+
+    def photos():
+        for index in range(1000):
+            read.append(index)
+            if index == 40:
+                raise KeyboardInterrupt
+            yield flat
+
+    with pytest.raises(KeyboardInterrupt):
+        embed_images(photos(), embedder=embedder, workers=2)
+    assert len(read) == 41
+
+
 def test_no_image_at_all(embedder):
-    assert embed_images([], embedder=embedder).vectors.shape == (0, 128)
+    none = embed_images([], embedder=embedder)
+    assert none.vectors.shape == (0, 128)
+    assert np.isnan(none.failure_to_enrol)
+    assert "0 images" in none._repr_html_()
 
 
 def test_a_template_never_shows(astronaut, embedder):
