@@ -17,6 +17,8 @@ from crimeface_lib.reporting import find_chromium
 _EXTRAS = {
     "playwright": ("PDF reports", "pip install 'crimeface-lib[pdf]'"),
     "pytorch3d": ("PyTorch3D rasteriser", "conda env create -f environment.yml"),
+    "onnxruntime": ("face nets in ONNX files", "pip install 'crimeface-lib[onnx]'"),
+    "tenseal": ("comparing under encryption", "pip install 'crimeface-lib[he]'"),
 }
 
 
