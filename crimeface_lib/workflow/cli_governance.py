@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.progress import track
 from rich.table import Table
 
-from crimeface_lib.core.errors import CrimefaceError, InputError, RefusedError
+from crimeface_lib.core.errors import InputError
 from crimeface_lib.core.settings import load_settings
 from crimeface_lib.workflow.origin import login_name
 
@@ -278,11 +278,17 @@ def watchlist_enrol(
     children: Annotated[
         int | None, typer.Option(metavar="CHANGE", help="these are children: number of the extra approval")
     ] = None,
+    duplicates: Annotated[
+        str, typer.Option(help="what becomes of those who resemble somebody else: report, skip or refuse")
+    ] = "report",
+    duplicate_score: Annotated[
+        float | None, typer.Option(help="score from which two resemble each other; otherwise the same photo only")
+    ] = None,
     store: Store = None,
     actor: As = None,
 ) -> None:
     """Enrol a folder of photos. Photos without a usable face are listed, never dropped in silence."""
-    from crimeface_lib.faces import load_image
+    from crimeface_lib.core.hashing import sha256_file
     from crimeface_lib.recognition import embed_images, load_embedder
     from crimeface_lib.workflow.children import check_children
 
@@ -296,7 +302,6 @@ def watchlist_enrol(
     opened.require_model("embedders", embedder)
     net = load_embedder(embedder)
     entries = opened.open_watchlist(name, create=True)
-    known = {entry.subject for entry in entries.entries()}
     facts = {
         "source": source,
         "rationale": rationale,
@@ -306,18 +311,25 @@ def watchlist_enrol(
         "minor": children is not None,
         "minor_approval": None if children is None else f"change {children}",
     }
-    files = [path for path in sorted(folder.iterdir()) if path.is_file() and path.stem not in known]
-    failed = []
-    for path in track(files, description="enrolling", transient=True):
-        try:
-            entries.enrol(embed_images([load_image(path)], embedder=net), subject=path.stem, **facts)
-        except CrimefaceError as error:
-            if isinstance(error, RefusedError):
-                raise
-            failed.append(f"{path.name}: {error}")
+    files = [path for path in sorted(folder.iterdir()) if path.is_file()]
+    known = entries.known(path.stem for path in files)
+    files, there, added = [path for path in files if path.stem not in known], len(known), 0
+    failed, alike = [], []
+    for start in track(range(0, len(files), 32), description="enrolling", transient=True):
+        some = files[start : start + 32]
+        told = entries.enrol_many(
+            embed_images(some, embedder=net), subjects=[path.stem for path in some],
+            photos=[sha256_file(path) for path in some], duplicates=duplicates, duplicate_score=duplicate_score,
+            **facts,
+        )  # fmt: skip
+        added, there = added + told.enrolled, there + told.present
+        failed += [f"{some[index].name}: {why}" for index, why in told.failures.items()]
+        alike += [f"{one.subject} and {one.other}: {one.reason}, score {one.score:.3f}" for one in told.duplicates]
     for line in failed:
         out.print(f"not enrolled: {line}")
-    out.print(f"{len(files) - len(failed)} enrolled, {len(failed)} failed, {len(known)} were there before")
+    for line in alike:
+        out.print(f"perhaps one person, for people to check: {line}")
+    out.print(f"{added} enrolled, {len(failed)} failed, {there} were there before")
 
 
 @watchlist.command("list")
