@@ -73,7 +73,8 @@ def fpir_from_calibration(
     """
     if not np.isfinite(threshold) or gallery_size < 0:
         raise InputError(f"got threshold {threshold} and {gallery_size} entries, expected a score and a count")
-    trials = calibration.pairs[1]
+    people = calibration.subjects
+    trials = min(calibration.pairs[1], people * (people - 1) // 2)  # photos of the same two people stand for one
     seen = threshold <= calibration.nonmated[-1]
     false = int(np.ceil(round(float(calibration.fmr(threshold)[0]) * trials, 9))) if seen else 0
     low, high = rate_interval(false, trials, level=level)

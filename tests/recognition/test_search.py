@@ -252,7 +252,9 @@ def test_the_calibration_s_fpir_grows_with_the_list():
     assert (many.low, many.high) == pytest.approx(tuple(1 - (1 - end) ** 30 for end in (single.low, single.high)))
     above = fpir_from_calibration(calibration, threshold=1.0, gallery_size=100_000)
     assert above.fpir == above.low == 0
-    assert above.high == pytest.approx(1), "no error in 1,099 comparisons says nothing of 100,000"
+    rule_of_three = 1 - 0.05 ** (1 / above.trials)
+    assert above.high == pytest.approx(1 - (1 - rule_of_three) ** 100_000)  # not seen is not never
+    assert above.trials == 2132 * 2131 // 2
     assert "take it for a guess" in above.sentence
     assert fpir_from_calibration(calibration, threshold=-1, gallery_size=2).fpir == pytest.approx(1)
     with pytest.raises(InputError, match="a score"):
