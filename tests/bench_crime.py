@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import bench_forecast
+import bench_places
 import numpy as np
 from bench_timing import Benchmark, Measured, Options, Sample, Skipped, medians, side_by_side
 
@@ -31,10 +32,7 @@ ROWS = [
     Benchmark("crime", "read_events, Merseyside", "s", ("≤ 6 s",), "pandas.read_csv",
               "627,122 rows from the zip, imports included, fresh process; the peer checks and projects nothing"),
     Benchmark("crime", "read_events, peak memory", "GB", ("≤ 1.5 GB",), "pandas.read_csv", "VmHWM of that process"),
-    *(Benchmark("crime", f"place PAI at {area}", "PAI", (f"≥ {pai} PAI",), "counts of one year",
-                "decayed counts; Chicago, 11 cut-offs in 2019, 30 days ahead; bar: published less rounding")
-      for area, pai in (("1%", 10.53), ("5%", 6.23), ("10%", 4.84))),
-    *bench_forecast.ROWS,
+    *bench_places.ROWS,
 ]  # fmt: skip
 
 
@@ -119,15 +117,6 @@ def measure(options: Options) -> Iterator[tuple[str, Callable[[], Measured]]]:
             return Measured((float(np.abs(crime.getis_ord(counts, grid).z - star().Zs).max()),), None, note)
         return side_by_side(lambda _: crime.getis_ord(counts, grid), lambda _: star(), turns=3, calls=20, note=note)
 
-    @cache
-    def places() -> Any:
-        if not options.full:
-            raise Skipped("only with --full")
-        options.real("crime/chicago")
-        cutoffs = [f"2019-{month:02d}-01" for month in range(1, 12)]
-        found = crime.evaluate_places(events, grid, cutoffs=cutoffs, horizon="30D", rng=0)
-        return found.summary.set_index(["area", "model"])["pai"]
-
     ingest = cache(lambda: ingest_in_children(options.real("crime/uk/merseyside-2018-01_2021-09.zip")))
     yield "kde, exact peer", partial(kde, 10_000)
     yield "kde, peer with rtol=0.01", partial(kde, 100_000, rtol=0.01)
@@ -137,7 +126,5 @@ def measure(options: Options) -> Iterator[tuple[str, Callable[[], Measured]]]:
     yield "getis_ord, largest difference", partial(gi_star, 0, agreement=True)
     yield "read_events, Merseyside", lambda: ingest()[0]
     yield "read_events, peak memory", lambda: ingest()[1]
-    for area in (0.01, 0.05, 0.10):
-        both = lambda area=area: [(float(places()[area, model]),) for model in ("decayed_counts", "counts")]  # noqa: E731
-        yield f"place PAI at {area:.0%}", lambda both=both: Measured(*both())
+    yield from bench_places.measure(options, events, grid)
     yield from bench_forecast.measure(options)
