@@ -255,7 +255,8 @@ def test_the_calibration_s_fpir_grows_with_the_list():
     rule_of_three = 1 - 0.05 ** (1 / above.trials)
     assert above.high == pytest.approx(1 - (1 - rule_of_three) ** 100_000)  # not seen is not never
     assert above.trials == 2132 * 2131 // 2
-    assert "take it for a guess" in above.sentence
+    assert "take it for a guess" not in above.sentence
+    assert "take it for a guess" in fpir_from_calibration(calibration, threshold=0.9, gallery_size=10**6).sentence
     assert fpir_from_calibration(calibration, threshold=-1, gallery_size=2).fpir == pytest.approx(1)
     with pytest.raises(InputError, match="a score"):
         fpir_from_calibration(calibration, threshold=np.nan, gallery_size=2)
