@@ -17,7 +17,7 @@ HERE = Path(__file__).resolve().parent
 README = HERE.parents[1] / "README.md"
 RESULTS = HERE / "results.json"
 MARKS = ("<!-- attacks -->", "<!-- /attacks -->")
-AREAS = ("storage", "evidence", "governance", "workflow")
+AREAS = ("storage", "evidence", "governance", "workflow", "recognition")
 
 
 def read_attacks() -> list[dict[str, str]]:
