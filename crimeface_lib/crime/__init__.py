@@ -22,6 +22,7 @@ from crimeface_lib.crime.groups import cell_groups
 from crimeface_lib.crime.hotspot import Density, Hotspots, false_discovery, getis_ord, kde, top_cells
 from crimeface_lib.crime.ingest import check_source, read_events
 from crimeface_lib.crime.nearrepeat import KnoxTest, knox_test
+from crimeface_lib.crime.outcomes import Outcomes, join_outcomes, read_outcomes
 from crimeface_lib.crime.partitions import Partitions, open_partitions, write_events
 from crimeface_lib.crime.place_checks import PlaceChecks, Stability, check_places
 from crimeface_lib.crime.place_evaluation import PlaceEvaluation, evaluate_places
@@ -72,6 +73,7 @@ __all__ = [
     "KnoxTest",
     "LocalMoran",
     "MonthlySeries",
+    "Outcomes",
     "Partitions",
     "PlaceChecks",
     "PlaceEvaluation",
@@ -105,6 +107,7 @@ __all__ = [
     "getis_ord",
     "hotspot_sensitivity",
     "kde",
+    "join_outcomes",
     "knox_test",
     "local_moran",
     "make_grid",
@@ -113,6 +116,7 @@ __all__ = [
     "partition_events",
     "predict_places",
     "read_events",
+    "read_outcomes",
     "read_points",
     "refuse_person_columns",
     "release_tables",

@@ -79,7 +79,7 @@ def settle_ids(
     _refuse_some(again, "duplicates", policies, name, "exact duplicates of another row")
     keep = ~again if policies["duplicates"] == "drop" else np.ones(len(frame), dtype=bool)
     conflict = np.zeros(len(frame), dtype=bool)
-    rest = np.flatnonzero(shared & ~again)
+    rest = np.flatnonzero(shared & keep)
     conflict[rest[ids.iloc[rest].duplicated(keep=False).to_numpy()]] = True
     frame["conflict"] = conflict
     kinds = frame.loc[conflict].groupby("crime_id", observed=True)["type"].nunique()

@@ -103,9 +103,8 @@ class Partitions(Result):
         kept = set(months.astype(str))
         parts = tuple(p for p in self.parts if p.force in set(wanted) and p.month in kept)
         if not parts:
-            raise InputError(
-                f"start, end: got {start} to {end}, expected some of {self.months[0]} to {self.months[-1]}"
-            )
+            have = f"{self.months[0]} to {self.months[-1]}"
+            raise InputError(f"start, end: got {start} to {end}, which holds no events; expected some of {have}")
         return replace(self, parts=parts, completeness=self.completeness.loc[wanted, months])
 
     def events(self, *, types: Iterable[str] | None = None) -> Events:

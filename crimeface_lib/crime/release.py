@@ -121,7 +121,7 @@ def _atoms(
     """Return the combinations of the keys that have events, and how many; months are kept apart where releases are."""
     import pandas as pd
 
-    known = (*BY, "month", *areas)
+    known = (*BY, *areas)
     if unknown := [n for n in names if n not in known]:
         raise InputError(f"tables: got {', '.join(unknown)}; expected some of: {', '.join(known)}")
     month = events.frame["month"].dt.strftime("%Y-%m")
@@ -129,9 +129,7 @@ def _atoms(
     stands = {m: alike.setdefault(tuple(m in span for span in spans), m) for m in sorted(month.unique())}
     columns: dict[str, Any] = {"(month)": month.map(stands)}
     for name in names:
-        if name == "month":
-            columns[name] = month
-        elif name in areas:
+        if name in areas:
             found = events.frame["lsoa_name"].astype(object).map(dict(areas[name]))
             columns[name] = found.where(found.notna(), "(none given)").astype(str)
         else:

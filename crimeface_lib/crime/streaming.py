@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from crimeface_lib.core.errors import InputError, SchemaError
+from crimeface_lib.core.errors import InputError
 from crimeface_lib.core.files import write_atomic
 from crimeface_lib.crime import _assemble, ingest
 from crimeface_lib.crime._layouts import parse
@@ -111,6 +111,10 @@ def partition_events(
     if (target / REPORT).exists() and _begun(target) == settings:
         return open_partitions(target)
     _begin(target, settings)
+    settling = target / _WORK / "settling"
+    if settling.exists():  # stopped while files were changed: what the notes say of them is no longer so
+        for task in tasks:
+            _note(task).unlink(missing_ok=True)
     done = {t.stem: json.loads(p.read_text()) for t in tasks if (p := _note(t)).exists()}
     with _bar(progress) as tell:
         tell(len(done), len(tasks))
@@ -121,6 +125,7 @@ def partition_events(
     notes = [done[t.stem] for t in tasks]
     if not any(n["rows_read"] for n in notes):
         raise InputError(f"{Path(source).name}: got no rows in {len(files)} {kind} files, expected at least one event")
+    settling.touch()
     return _finish(target, notes, found.skipped, found.repeated, policies, crs=crs, area=area, kind=kind)
 
 
@@ -135,8 +140,9 @@ def _read_file(task: _Task) -> tuple[str, dict[str, Any]]:
         ingest.refuse_future(frame, task.at, name=name)
         frame, completeness, counts = ingest.settle(frame, task.policies, name=name)
         xy = _assemble.project(frame["longitude"].to_numpy(), frame["latitude"].to_numpy(), crs=task.crs)
-        inside = _assemble.near(xy, frame["force"], task.area) if task.area is not None else np.isfinite(xy[:, 0])
-        rows, placed = ingest.place(frame, xy, inside, task.policies, crs=task.crs, name=name)
+        later = task.policies | {"outside": "keep"}  # the whole tells what is far; ids are settled before places
+        later["missing_place"] = later["missing_place"].replace("drop", "keep")
+        rows, placed = ingest.place(frame, xy, np.isfinite(xy[:, 0]), later, crs=task.crs, name=name)
         note |= counts | placed
         note["months"] = [(f, str(m), n) for (f, m), n in completeness.stack().items()]
         note["parts"] = [part.to_dict() for _, part in write_parts(rows, task.folder, stem=task.stem)]
@@ -151,20 +157,20 @@ def _finish(
     """Settle what no single file can tell, and write the report."""
     completeness = _completeness([m for n in notes for m in n["months"]])
     parts = [Part(**p) for n in notes for p in n["parts"]]
-    parts, again = _merge(folder, parts, policies)
-    far = 0
-    if area is None and policies["outside"] != "keep":
-        parts, far = _clip_far(folder, parts, policies["outside"])
+    parts, again, double = _merge(folder, parts, policies)
+    for (force, month), number in double.items():
+        completeness.loc[force, month] -= number
     shared, conflicting = _flag_shared_ids(folder, parts)
+    many_lsoa = _many_lsoa(folder, parts)
+    parts, outside = _settle_places(folder, parts, policies, area)
     counts: dict[str, Any] = {name: sum(int(n.get(name, 0)) for n in notes) for name in _SUMMED}
-    counts["duplicates_dropped"] += again
-    counts["outside"] += far
-    if again:
-        counts["shared_point"] = sum(_shared_point(folder, p) for p in parts)
+    counts["outside"] = outside
+    for name, number in again.items():
+        counts[name] += number
     quality = QualityReport(
         rows=sum(p.rows for p in parts), files=len(notes), files_skipped=skipped, files_repeated=repeated,
         empty_files=sum(n["empty_files"] for n in notes), gaps=find_gaps(completeness), policies=policies,
-        repeated_ids=shared, conflicting_ids=conflicting, points_many_lsoa=_many_lsoa(folder, parts),
+        repeated_ids=shared, conflicting_ids=conflicting, points_many_lsoa=many_lsoa,
         dropped=_assemble.dropped(counts, policies), **_joined(notes), **counts,
     )  # fmt: skip
     like = ingest.as_events(read_part(folder, parts[0]).iloc[:0], quality, completeness, kind=kind)
@@ -186,53 +192,60 @@ def _completeness(months: list[tuple[str, str, float]]) -> pd.DataFrame:
     return matrix.reindex(columns=span).astype(np.float64)
 
 
-def _merge(folder: Path, parts: list[Part], policies: dict[str, str]) -> tuple[list[Part], int]:
-    """Bring a force's month that several files had into one, without the duplicates among them."""
+def _merge(
+    folder: Path, parts: list[Part], policies: dict[str, str]
+) -> tuple[list[Part], Counter[str], dict[tuple[str, str], int]]:
+    """Bring a force's month that several files had into one; return how the counts and the completeness change."""
     import pandas as pd
 
     groups = defaultdict(list)
     for part in parts:
         groups[part.force, part.month].append(part)
-    result, dropped = [], 0
-    for group in groups.values():
+    result: list[Part] = []
+    change: Counter[str] = Counter()
+    double = {}
+    for (force, month), group in groups.items():
         if len(group) > 1:
-            paths = [folder / p.path for p in group]
-            rows = pd.concat([read_part(folder, p) for p in group], ignore_index=True)
-            keep, _, counts = _assemble.settle_ids(rows, policies, name=f"{group[0].force} {group[0].month}")
-            dropped += counts["duplicates_dropped"]
-            write_part(rows[keep], paths[0])
-            for path in paths[1:]:
-                path.unlink()
+            pieces = [read_part(folder, p) for p in group]
+            rows = pd.concat(pieces, ignore_index=True)
+            keep, _, counts = _assemble.settle_ids(rows, policies, name=f"{force} {month}")
+            change["duplicates_dropped"] += counts["duplicates_dropped"]
+            change["missing_location"] -= int(rows.loc[~keep, "longitude"].isna().sum())
+            change["missing_lsoa"] -= int(rows.loc[~keep, "lsoa_code"].isna().sum())
+            change["shared_point"] += _shared(rows[keep]) - sum(_shared(piece) for piece in pieces)
+            double[force, month] = int((~keep).sum())
+            write_part(rows[keep], folder / group[0].path)
+            for part in group[1:]:
+                (folder / part.path).unlink()
             group = [_counted(group[0], rows[keep])]
         result += group
-    return result, dropped
+    return result, change, double
 
 
-def _clip_far(folder: Path, parts: list[Part], policy: str) -> tuple[list[Part], int]:
-    """Take events far from their force's centre off the map, or out, force by force."""
+def _settle_places(
+    folder: Path, parts: list[Part], policies: dict[str, str], area: BaseGeometry | None
+) -> tuple[list[Part], int]:
+    """Follow the policies on places, force by force; return the files that are left and how many events lay outside."""
     import pandas as pd
 
-    result, far = [], 0
+    result, number = [], 0
     for force in sorted({p.force for p in parts}):
         own = [p for p in parts if p.force == force]
         places = [read_places(folder, p) for p in own]
         xy = np.concatenate(places)
-        outside = np.isfinite(xy[:, 0]) & ~_assemble.near(xy, pd.Series([force]).repeat(len(xy)), None)
-        far += int(outside.sum())
-        if policy == "refuse" and outside.any():
-            raise SchemaError(f"{force}: got {outside.sum():,} rows with a location far outside, expected none")
-        ends = np.cumsum([len(p) for p in places])
-        for part, bad in zip(own, np.split(outside, ends[:-1]), strict=True):
-            if bad.any():
+        inside = _assemble.near(xy, pd.Series([force]).repeat(len(xy)), area)
+        keep, on_map, placed = _assemble.settle_places(xy, inside, policies, name=force)
+        number += placed["outside"]
+        off_map = np.isfinite(xy[:, 0]) & ~on_map
+        ends = np.cumsum([len(p) for p in places])[:-1]
+        for part, left, off in zip(own, np.split(keep, ends), np.split(off_map, ends), strict=True):
+            if not left.all() or off.any():
                 rows = read_part(folder, part)
-                if policy == "drop":
-                    rows = rows[~bad]
-                else:
-                    rows.loc[bad, "geometry"] = None
-                write_part(rows, folder / part.path)
-                part = _counted(part, rows)
+                rows.loc[off, "geometry"] = None
+                write_part(rows[left], folder / part.path)
+                part = _counted(part, rows[left])
             result.append(part)
-    return result, far
+    return [p for p in result if p.rows], number
 
 
 def _flag_shared_ids(folder: Path, parts: list[Part]) -> tuple[int, int]:
@@ -289,9 +302,8 @@ def _many_lsoa(folder: Path, parts: list[Part]) -> int:
     return int((pairs.groupby(["longitude", "latitude"]).size() > 1).sum()) if pairs is not None else 0
 
 
-def _shared_point(folder: Path, part: Part) -> int:
-    xy = read_columns(folder, part, ["longitude", "latitude"]).to_pandas().dropna()
-    return int(xy.duplicated(keep=False).sum())
+def _shared(rows: pd.DataFrame) -> int:
+    return int(rows[["longitude", "latitude"]].dropna().duplicated(keep=False).sum())
 
 
 def _counted(part: Part, rows: pd.DataFrame) -> Part:

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 #: What can be summarised by, and the column that holds it.
-BY = {"type": "type", "lsoa": "lsoa_name", "force": "force", "outcome": "outcome"}
+BY = {"type": "type", "lsoa": "lsoa_name", "force": "force", "outcome": "outcome", "month": "month"}
 NONE_GIVEN = "(none given)"
 
 
@@ -60,7 +60,7 @@ def summarise(
 
     Parameters
     ----------
-    by : "type", "lsoa", "force" or "outcome".
+    by : "type", "lsoa", "force", "outcome", or "month": each month beside the same month a year earlier.
     end : the last month, e.g. "2021-09"; the last of the data by default.
     minimum : counts from 1 to minimum - 1 are suppressed, and others that would reveal them.
     confidence : of the interval of the ratio (Poisson counts, exact given their sum).
@@ -81,10 +81,14 @@ def summarise(
         )
     key = key_of(events, column)
     month = events.frame["month"].dt.to_period("M")
+    before = (month + 12).astype(str) if by == "month" else key
     current = key[month.isin(compared)].value_counts()
-    previous = key[month.isin([m - 12 for m in compared])].value_counts()
+    previous = before[month.isin([m - 12 for m in compared])].value_counts()
     counts = pd.DataFrame({"events": current, "previous": previous}).fillna(0).astype(int)
-    counts = counts.sort_values(["events", "previous"], ascending=False, kind="stable")
+    if by == "month":
+        counts = counts.sort_index()
+    else:
+        counts = counts.sort_values(["events", "previous"], ascending=False, kind="stable")
     safe = [suppress(counts[[name]], minimum) for name in counts]
     table = pd.concat([s.table for s in safe], axis=1)
     ratio = ratio_interval(table["events"].to_numpy(), table["previous"].to_numpy(), confidence=confidence)
@@ -125,11 +129,13 @@ def ratio_interval(events: Any, previous: Any, *, confidence: float = 0.95) -> F
 
 def _column(by: str) -> str:
     if by not in BY:
-        raise InputError(f"by: got {by!r}, expected one of: {', '.join(BY)}; monthly_series counts by month")
+        raise InputError(f"by: got {by!r}, expected one of: {', '.join(BY)}")
     return BY[by]
 
 
 def key_of(events: Events, column: str) -> pd.Series:
+    if column == "month":
+        return events.frame["month"].dt.strftime("%Y-%m").astype(object)
     key = events.frame[column].astype(object)
     key = key.where(key.notna(), NONE_GIVEN)
     if (key == TOTAL).any():

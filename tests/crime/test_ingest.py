@@ -226,3 +226,102 @@ def test_unsafe_zips(tmp_path: Path) -> None:
     (tmp_path / "torn.zip").write_bytes(data.replace(b"xxxx", b"xxyx", 1))
     with pytest.raises(InputError, match="is damaged"):
         read_events(tmp_path / "torn.zip")
+
+
+def test_overlapping_archives_and_zips_within(write_street: Write, street_row: Row, tmp_path: Path) -> None:
+    name = "2023-01-demo-constabulary-street.csv"
+    for archive, outcome in (("2023-01.zip", "Under investigation"), ("2023-02.zip", "Local resolution")):
+        (tmp_path / "all").mkdir(exist_ok=True)
+        with zipfile.ZipFile(tmp_path / "all" / archive, "w") as file:
+            file.writestr(f"2023-01/{name}", f"{HEADER}\n{street_row(1, Last_outcome_category=outcome)}\n")
+            file.writestr(f"__MACOSX/._{name}", "junk")
+    for source in (tmp_path / "all", tmp_path / "nested.zip"):
+        if source.suffix:
+            with zipfile.ZipFile(source, "w") as file:
+                for inner in sorted((tmp_path / "all").iterdir()):
+                    file.write(inner, inner.name)
+        events = read_events(source)
+        assert events.frame["outcome"].tolist() == ["Local resolution"]
+        assert events.quality.files_repeated == 1
+    with zipfile.ZipFile(tmp_path / "deep.zip", "w") as file:
+        file.write(tmp_path / "nested.zip", "nested.zip")
+    with pytest.raises(InputError, match="a zip in a zip in a zip"):
+        read_events(tmp_path / "deep.zip")
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "cp1252", "utf-16"])
+def test_encodings(write_street: Write, street_row: Row, encoding: str) -> None:
+    folder = write_street(street_row(1, Location='"On or near ""Caf\xe9"", Y\n Felin"'))
+    file = next(folder.rglob("*.csv"))
+    file.write_bytes(file.read_bytes().decode().encode(encoding))
+    events = read_events(folder)
+    assert events.frame["location"].tolist() == ['On or near "Caf\xe9", Y\n Felin']
+    assert bool(events.quality.encodings) == (encoding in ("cp1252", "utf-16"))
+
+
+def test_headers_of_other_years(write_street: Write, street_row: Row) -> None:
+    row = "2011-01,Demo Constabulary,Demo Constabulary,335000,390000,On or near Example Street,Burglary,"
+    folder = write_street(
+        row, month="2011-01", header="Month,Reported by,Falls within,Easting,Northing,Location,Crime type,Context"
+    )
+    events = read_events(folder)
+    np.testing.assert_allclose(events.coordinates(), [[335_000, 390_000]], atol=0.2)
+    assert set(events.quality.columns_absent) == {"Crime ID", "LSOA code", "LSOA name", "Last outcome category"}
+    assert events.quality.missing_id == 1
+    write_street(street_row(2) + ",x", header=HEADER.upper().replace(" ", "_") + ",Beat")
+    events = read_events(folder)
+    assert len(events) == 2
+    assert events.quality.columns_ignored == ("Beat",)
+    with pytest.raises(RefusedError, match="column 'Beat': got values that look like e-mail"):
+        read_events(write_street(street_row(2) + ",pc1@example.org", header=HEADER + ",Beat"))
+
+
+def test_policies(write_street: Write, street_row: Row) -> None:
+    folder = write_street(
+        street_row(1), street_row(1), street_row(2, Crime_ID=""), street_row(3, Longitude="", Latitude=""),
+        street_row(4, Longitude="0.000000", Latitude="0.000000"),
+    )  # fmt: skip
+    plain = read_events(folder).quality
+    assert (plain.rows, plain.missing_location, plain.zero_places, plain.duplicates_dropped) == (4, 2, 1, 1)
+    strict = read_events(folder, duplicates="keep", missing_id="drop", missing_place="drop")
+    assert (len(strict), strict.quality.dropped) == (2, {"missing_place": 2, "missing_id": 1})
+    assert "kept" in strict.quality.to_frame()["policy"].tolist()
+    for policy, what in (("duplicates", "exact duplicates"), ("missing_id", "no id"), ("missing_place", "no location")):
+        with pytest.raises(SchemaError, match=f"rows with {what}.*{policy}='refuse'"):
+            read_events(folder, **{policy: "refuse"})
+        with pytest.raises(InputError, match=f"{policy}: got 'ignore', expected one of: "):
+            read_events(folder, **{policy: "ignore"})
+
+
+def test_exchanged_and_foreign_coordinates(write_street: Write, street_row: Row) -> None:
+    with pytest.raises(SchemaError, match="longitude and latitude look exchanged"):
+        read_events(write_street(street_row(1, Longitude="53.900000", Latitude="1.300000")))
+    with pytest.raises(SchemaError, match=r"outside the area of OSGB36.*check the CRS"):
+        read_events(write_street(street_row(1, Longitude="-87.600000", Latitude="41.800000")))
+    with pytest.raises(InputError, match="expected a projected CRS in metres"):
+        read_events(write_street(street_row(1)), crs="EPSG:3435")
+
+
+def test_true_points_pass_and_blurred_ones_do_not(data_root: Path, tmp_path: Path) -> None:
+    """A jitter of some metres, rounded to six decimals as snap points are."""
+    import io
+
+    import pandas as pd
+
+    gen = np.random.default_rng(1)
+    for force in ("merseyside", "city-of-london"):
+        source = data_root / f"crime/uk/{force}-2018-01_2021-09.zip"
+        assert check_source(source) > 40  # the header of all, the rows of the first
+        with zipfile.ZipFile(source) as file:
+            name = next(n for n in file.namelist() if n.endswith(f"2019-05-{force}-street.csv"))
+            table = pd.read_csv(io.BytesIO(file.read(name)), dtype={"Crime ID": str})
+        for keep in (slice(None), slice(0, 300)):
+            rows = table.iloc[keep]
+            for column in ("Longitude", "Latitude"):
+                rows = rows.assign(**{column: (rows[column] + gen.normal(0, 2e-4, len(rows))).round(6)})
+            path = tmp_path / "2019-05-x-street.csv"
+            rows.to_csv(path, index=False)
+            with pytest.raises(RefusedError, match="few of which share one"):
+                read_events(path)
+        table.iloc[:300].to_csv(path, index=False)
+        assert len(read_events(path)) > 290
