@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import IO, TypeAlias
 
 import numpy as np
-from PIL import Image
+from PIL import Image, UnidentifiedImageError
 
 from crimeface_lib.core.errors import ImageError
 from crimeface_lib.core.results import Result
@@ -163,7 +163,8 @@ def _opened(source: ImageSource) -> Iterator[Image.Image]:
                 f"image: got too many pixels ({error}), expected at most {MAX_PIXELS}; scale it down"
             ) from error
         except _DECODE_ERRORS as error:
-            raise ImageError(f"image: got a file that is no image we read ({error}); {_REMEDY}") from error
+            why = "unknown format" if isinstance(error, UnidentifiedImageError) else error  # Pillow's text has the path
+            raise ImageError(f"image: got a file that is no image we read ({why}); {_REMEDY}") from error
     with image:
         width, height = image.size
         if min(width, height) < MIN_SIDE:
