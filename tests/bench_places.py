@@ -137,6 +137,10 @@ def measure(options: Options, events: crime.Events, grid: crime.Grid) -> Iterato
     yield "prohotspot, largest difference", partial(differing, _prospective)
     yield "retrospective, largest difference", partial(differing, _retrospective)
     yield "self_exciting, 100k", sepp
+
+    def pais(area: float) -> Measured:
+        found = places()[area]
+        return Measured((float(found["decayed_counts"]),), (float(found["counts"]),))
+
     for area in (0.01, 0.05, 0.10):
-        both = lambda area=area: [(float(places()[area, model]),) for model in ("decayed_counts", "counts")]  # noqa: E731
-        yield f"place PAI at {area:.0%}", lambda both=both: Measured(*both())
+        yield f"place PAI at {area:.0%}", partial(pais, area)

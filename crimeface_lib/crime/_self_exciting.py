@@ -23,6 +23,8 @@ from crimeface_lib.core.types import FloatArray, IntArray
 REACH = 400.0  # metres
 WINDOW = 60.0  # days
 PLACE = 10.0  # metres; events in one square of this side are at the same place
+DENSEST = 6_000_000  # pairs in reach of one block of targets, of any age: what memory holds
+_SLOWEST, _FASTEST = 0.2 / WINDOW, 50.0  # 1/day
 _LARGEST = 0.95  # branching ratio: from 1 on, the process would grow without end
 
 
@@ -31,8 +33,8 @@ class Design:
     """What the likelihood needs of N events, the targets, and of the earlier ones that may have set them off.
 
     background : (N, J) density per m² and day at unit weight; exposure : (J, K) its integral over the area in each of
-    the K months; month : (N,) int. ``same`` and ``near`` are
-    pairs: target, days, metres. low, high : (S,) days after each source at which the fit's span begins and ends.
+    the K months; month : (N,) int. ``same`` and ``near`` are pairs: target, days, metres. low, high : (S,) days after
+    each source at which the fit's span begins and ends.
     """
 
     background: FloatArray
@@ -166,7 +168,7 @@ def _delay(design: Design, number: float, days: float, before: float) -> float:
         rate = float(np.exp(log_rate))
         return rate * days - number * (np.log(_top(rate)) - np.log(max(design.mass(rate), 1e-300)))
 
-    return float(np.exp(_better(cost, np.log(0.2 / WINDOW), np.log(50.0), np.log(before))))
+    return float(np.exp(_better(cost, np.log(_SLOWEST), np.log(_FASTEST), np.log(before))))
 
 
 def _distance(number: float, metres: float, before: float) -> float:
@@ -213,6 +215,8 @@ def _standard_errors(design: Design, state: State) -> FloatArray:
     scores = np.array(gradient) / total * values[:, None]  # by the logarithm of each parameter, for scale
     information = scores @ scores.T
     used = np.diag(information) > 1.0
+    limits = [(_SLOWEST, _FASTEST), (_SLOWEST, _FASTEST), (PLACE, 2 * REACH)]
+    used[-3:] &= [1.01 * low < v < high / 1.01 for v, (low, high) in zip(values[-3:], limits, strict=True)]
     errors = np.full(len(values), np.nan)
     errors[used] = np.sqrt(np.diag(np.linalg.pinv(information[np.ix_(used, used)]))) * values[used]
     return errors
@@ -237,7 +241,7 @@ def earlier_pairs(
         close = int(late.count_neighbors(early, REACH))
         if number + close > 4 * most and len(days) - stop >= least:
             break
-        if close > 10 * most:
+        if close > DENSEST:
             raise MemoryError(close)
         pairs = late.sparse_distance_matrix(early, REACH, output_type="ndarray")
         target, source = pairs["i"] + begin, pairs["j"] + old

@@ -217,7 +217,7 @@ def _pairs(xy: FloatArray, days: FloatArray, first: int) -> tuple[int, IntArray,
     except MemoryError as error:
         raise InputError(
             f"events: got {error.args[0]:,} pairs within {em.REACH:g} m among a few thousand events, expected at most "
-            f"{10 * _MOST_PAIRS:,}; 'self_exciting' needs events less dense: use model='decayed_counts'"
+            f"{em.DENSEST:,}; 'self_exciting' needs events less dense: use model='decayed_counts'"
         ) from error
 
 

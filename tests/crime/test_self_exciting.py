@@ -61,6 +61,8 @@ def test_parameters_come_back(fit: SelfExcitingFit) -> None:
     assert fit.branching == pytest.approx(0.34, abs=0.04)
     assert fit.converged
     assert "no event is traced to another" in fit.text
+    assert len(fit.to_dict()["parameters"]) == 10
+    assert "<table" in fit._repr_html_()
 
 
 def test_the_log_likelihood_never_falls(fit: SelfExcitingFit) -> None:
@@ -80,6 +82,13 @@ def test_faults(town_events: Events, town_grid: Grid) -> None:
     events, grid = _read(simulate(np.random.default_rng(1), TRUTH, rate=0.1))
     with pytest.raises(InputError, match="expected at least 100"):
         fit_self_exciting(events, grid, at="2020-01-01")
+
+
+def test_events_too_dense_for_the_memory_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    events, grid = _read(simulate(np.random.default_rng(1), TRUTH, rate=2.0))
+    monkeypatch.setattr(em, "DENSEST", 100)
+    with pytest.raises(InputError, match=r"expected at most 100; 'self_exciting' needs events less dense"):
+        fit_self_exciting(events, grid, at="2022-01-01")
 
 
 def test_pairs_are_all_pairs_and_bounded() -> None:
