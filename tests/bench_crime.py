@@ -29,6 +29,13 @@ ROWS = [
               f"{_GI}; ours is analytic and permutes nothing", "esda"),
     Benchmark("crime", "getis_ord, analytic peer", "ms", (), "esda.G_Local", f"{_GI}; permutations=0", "esda"),
     Benchmark("crime", "getis_ord, largest difference", "of z", ("≤ 1e-10 of z",), "esda.G_Local", _GI, "esda"),
+    Benchmark("crime", "knox_test, 99 permutations", "ms", ("≥ 20×",), "pointpats.knox",
+              "970 burglaries of a month, 300 m, 6 days, Euclidean; the peer takes copies of arrays, which it "
+              "shuffles in place", "pointpats"),
+    Benchmark("crime", "knox_test, pairs apart", "pairs", ("≤ 0 pairs",), "pointpats.knox", "the observed count",
+              "pointpats"),
+    Benchmark("crime", "hotspot_sensitivity", "s", (), "", "Gi* on 2 cell sizes, 3 origins, 10 draws of snap points"),
+    Benchmark("crime", "aoristic, a million spans", "s", (), "", "hour of the week; exponential spans of mean 12 h"),
     Benchmark("crime", "read_events, Merseyside", "s", ("≤ 6 s",), "pandas.read_csv",
               "627,122 rows from the zip, imports included, fresh process; the peer checks and projects nothing"),
     Benchmark("crime", "read_events, peak memory", "GB", ("≤ 1.5 GB",), "pandas.read_csv", "VmHWM of that process"),
@@ -117,6 +124,35 @@ def measure(options: Options) -> Iterator[tuple[str, Callable[[], Measured]]]:
             return Measured((float(np.abs(crime.getis_ord(counts, grid).z - star().Zs).max()),), None, note)
         return side_by_side(lambda _: crime.getis_ord(counts, grid), lambda _: star(), turns=3, calls=20, note=note)
 
+    def knox(*, agreement: bool = False) -> Measured:
+        import pandas as pd
+        from pointpats import knox as theirs
+
+        rows = pd.read_csv(options.real("crime/chicago/chicago_be_month1.csv"), header=None, names=["x", "y", "t"])
+        burglaries = crime.read_points(rows, time="t", x="x", y="y", crs="EPSG:26971")
+        xy, day = burglaries.coordinates(), burglaries.when().astype("datetime64[D]").astype(float)[:, None]
+
+        def peer(_: int) -> Any:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # that it is going to move
+                return theirs(xy.copy(), day.copy(), delta=300, tau=6, permutations=99)
+
+        ours = partial(
+            crime.knox_test, burglaries, distance=(300,), days=(7,), metric="euclidean", permutations=99, rng=0
+        )
+        if agreement:
+            return Measured((float(abs(ours().to_frame()["observed"][0] - peer(0)["stat"])),), None, "Chicago")
+        return side_by_side(lambda _: ours(), peer, turns=5, calls=5, note="Chicago, 970 burglaries")
+
+    def spans() -> Measured:
+        import pandas as pd
+
+        rng = np.random.default_rng(0)
+        start = pd.Timestamp("2020-01-01") + pd.to_timedelta(rng.integers(0, 86_400 * 700, 1_000_000), unit="s")
+        length = pd.to_timedelta(rng.exponential(43_200, 1_000_000).astype(int), unit="s")
+        table = pd.DataFrame({"time": start, "end": start + length})
+        return side_by_side(lambda _: crime.aoristic(table, timezone="Europe/London"), turns=3)
+
     ingest = cache(lambda: ingest_in_children(options.real("crime/uk/merseyside-2018-01_2021-09.zip")))
     yield "kde, exact peer", partial(kde, 10_000)
     yield "kde, peer with rtol=0.01", partial(kde, 100_000, rtol=0.01)
@@ -124,6 +160,15 @@ def measure(options: Options) -> Iterator[tuple[str, Callable[[], Measured]]]:
     yield "getis_ord, 999 permutations", partial(gi_star, 999)
     yield "getis_ord, analytic peer", partial(gi_star, 0)
     yield "getis_ord, largest difference", partial(gi_star, 0, agreement=True)
+    yield "knox_test, 99 permutations", knox
+    yield "knox_test, pairs apart", partial(knox, agreement=True)
+    yield (
+        "hotspot_sensitivity",
+        lambda: side_by_side(
+            lambda _: crime.hotspot_sensitivity(events, grid, rng=0), turns=2, note=f"{named}, {len(events):,} events"
+        ),
+    )
+    yield "aoristic, a million spans", spans
     yield "read_events, Merseyside", lambda: ingest()[0]
     yield "read_events, peak memory", lambda: ingest()[1]
     yield from bench_places.measure(options, events, grid)

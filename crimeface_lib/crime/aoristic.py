@@ -102,8 +102,7 @@ def aoristic(
 
     Parameters
     ----------
-    events : with columns of the earliest and the latest time: events read with ``read_points(..., end=...)``, or a
-        table.
+    events : a table, or events, with columns of the earliest and the latest time.
     start, end : those columns; local times, or times with a zone when ``timezone`` is given.
     timezone : e.g. "Europe/London": spans are then measured in hours that passed, so that the night of 23 or 25 hours
         counts as such. Without it every day has 24.
@@ -192,7 +191,7 @@ def _spans(events: Any, start: str, end: str, missing: str) -> tuple[pd.Series, 
     if lacking := [c for c in (start, end) if c not in frame.columns]:
         raise SchemaError(
             f"events: lack the column {', '.join(map(repr, lacking))}; expected the earliest and the latest time, "
-            "e.g. read_points(..., time='from', end='to')"
+            "e.g. aoristic(table, start='from', end='to')"
         )
     first, last = (_times(frame[column], column) for column in (start, end))
     known = (first.notna() & last.notna()).to_numpy()

@@ -69,6 +69,19 @@ def test_near_repeat_calculators_own_example(data_root):
     assert found["p"][3] > 0.5
 
 
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("seed", range(3))
+def test_observed_pairs_are_those_of_pointpats(seed):
+    """Euclidean; it counts up to and with tau, and shuffles the times it is given, so they are copies."""
+    from pointpats import knox
+
+    xy, day = scattered(np.random.default_rng(seed), count=120)
+    theirs = knox(xy.copy(), day[:, None].astype(float), delta=150.0, tau=6, permutations=1)["stat"]
+    ask = {"distance": (150,), "days": (7,), "permutations": 9, "rng": 0}
+    assert knox_test(events(xy, day), metric="euclidean", **ask).to_frame()["observed"][0] == theirs
+    assert knox_test(events(xy, day), metric="manhattan", **ask).to_frame()["observed"][0] < theirs
+
+
 def test_planted_repeats_are_found_and_shuffled_ones_are_not():
     rng = np.random.default_rng(3)
     xy, day = 400_000 + rng.uniform(0, 20_000, (400, 2)), rng.integers(0, 365, 400)
