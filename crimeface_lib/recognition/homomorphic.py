@@ -5,7 +5,7 @@ who            holds                                            learns
 =============  ===============================================  ================================================
 key holder     ``he_secret.key``, the records' names            rounded scores of the best records above a threshold
 prober         ``he_public.ctx`` and a photo                    nothing but what the key holder tells
-comparer        ``he_public.ctx`` and the encrypted gallery      how many entries there are, of which model, and when
+comparer       ``he_public.ctx`` and the encrypted gallery      how many entries there are, of which model, and when
                                                                 it is asked; no template, no record, no score
 =============  ===============================================  ================================================
 
