@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import bench_forecast
+import bench_partitions
 import bench_places
 import numpy as np
 from bench_timing import Benchmark, Measured, Options, Sample, Skipped, medians, side_by_side
@@ -39,7 +40,9 @@ ROWS = [
     Benchmark("crime", "read_events, Merseyside", "s", ("≤ 6 s",), "pandas.read_csv",
               "627,122 rows from the zip, imports included, fresh process; the peer checks and projects nothing"),
     Benchmark("crime", "read_events, peak memory", "GB", ("≤ 1.5 GB",), "pandas.read_csv", "VmHWM of that process"),
+    *bench_partitions.ROWS,
     *bench_places.ROWS,
+    *bench_forecast.ROWS,
 ]  # fmt: skip
 
 
@@ -162,14 +165,12 @@ def measure(options: Options) -> Iterator[tuple[str, Callable[[], Measured]]]:
     yield "getis_ord, largest difference", partial(gi_star, 0, agreement=True)
     yield "knox_test, 99 permutations", knox
     yield "knox_test, pairs apart", partial(knox, agreement=True)
-    yield (
-        "hotspot_sensitivity",
-        lambda: side_by_side(
-            lambda _: crime.hotspot_sensitivity(events, grid, rng=0), turns=2, note=f"{named}, {len(events):,} events"
-        ),
-    )
+    once = partial(crime.hotspot_sensitivity, events, grid, rng=0)
+    note = f"{named}, {len(events):,} events"
+    yield "hotspot_sensitivity", lambda: side_by_side(lambda _: once(), turns=2, note=note)
     yield "aoristic, a million spans", spans
     yield "read_events, Merseyside", lambda: ingest()[0]
     yield "read_events, peak memory", lambda: ingest()[1]
+    yield from bench_partitions.measure(options)
     yield from bench_places.measure(options, events, grid)
     yield from bench_forecast.measure(options)
