@@ -104,36 +104,54 @@ def forecast(
     made = [_Level.make(name, values @ summing.T, calendar, coming, model, confidence) for name, _, summing in levels]
     expected = _reconcile([level.expected for level in made], [level.spread for level in made], levels)
     whole = bool((values[np.isfinite(values)] % 1 == 0).all())
-    tables, pools, checks = [], [], []
-    for (name, keys, _), level, mean in zip(levels, made, expected, strict=True):
-        tables.append(_rows(name, keys, ahead, mean, *level.interval(mean, confidence, whole=whole)))
-        pools.append(
-            pd.DataFrame({"level": name, "model": level.names, "error": level.errors, "weight": level.weights})
-        )
-        checks.append((name, level.tried, level.inside / level.tried if level.tried else np.nan))
-    gaps = tuple(str(month) for month in frame.index[frame.isna().any(axis=1).to_numpy()])
+    ends = [level.interval(mean, confidence, whole=whole) for level, mean in zip(made, expected, strict=True)]
+    names = [name for name, _, _ in levels]
+    sizes = [len(keys) for _, keys, _ in levels]
+    table = pd.DataFrame({
+        "level": np.repeat(names, np.multiply(sizes, horizon)),
+        "series": np.repeat([_words(key) for _, keys, _ in levels for key in keys], horizon),
+        "month": ahead.take(np.tile(np.arange(horizon), sum(sizes))),
+        "expected": _column(expected), "low": _column([low for low, _ in ends]),
+        "high": _column([high for _, high in ends]),
+    })  # fmt: skip
+    pool = pd.DataFrame({
+        "level": np.repeat(names, [len(level.names) for level in made]),
+        "model": [name for level in made for name in level.names],
+        "error": np.concatenate([level.errors for level in made]),
+        "weight": np.concatenate([level.weights for level in made]),
+    })  # fmt: skip
+    checks = [(name, level.tried, level.share) for name, level in zip(names, made, strict=True)]
+    gaps = tuple(str(month) for month in frame.index[~np.isfinite(values).all(axis=1)])
     tried, inside = sum(level.tried for level in made), sum(level.inside for level in made)
-    checked = pd.DataFrame(checks, columns=["level", "months", "coverage"])
-    coverage = inside / tried if tried else float("nan")
     return Forecast(
-        pd.concat(tables, ignore_index=True), pd.concat(pools, ignore_index=True), confidence, coverage, checked, gaps,
-        _notes(gaps, checked, confidence),
+        table, pool, confidence, inside / tried if tried else float("nan"),
+        pd.DataFrame(checks, columns=["level", "months", "coverage"]), gaps, _notes(gaps, checks, confidence),
     )  # fmt: skip
 
 
-def _notes(gaps: tuple[str, ...], checked: pd.DataFrame, confidence: float) -> tuple[str, ...]:
+def _column(parts: list[FloatArray]) -> FloatArray:
+    """Return one column from each level's (H, S), series by series."""
+    return np.concatenate([part.T.ravel() for part in parts])
+
+
+def _words(key: object) -> str:
+    return " × ".join(map(str, key)) if isinstance(key, tuple) else str(key)
+
+
+def _notes(gaps: tuple[str, ...], checks: list[tuple[str, int, float]], confidence: float) -> tuple[str, ...]:
     said = [
         "Recorded events, not crimes committed: reporting, recording and policing change, and a forecast follows.",
         "Intervals reach as far as past errors did: they know nothing of a change that has no example in these months.",
     ]
     if gaps:
         said.append(f"Months without data, left out rather than counted as quiet: {', '.join(gaps)}.")
-    if checked["coverage"].isna().any():
+    if not all(months for _, months, _ in checks):
         said.append("There are too few months to check the intervals on.")
     said += [
-        f"Intervals meant to hold {confidence:.0%} held {row.coverage:.0%} of {row.months} past months "
-        f"(level: {row.level}), each drawn from the months before it."
-        for row in checked.dropna().itertuples()
+        f"Intervals meant to hold {confidence:.0%} held {share:.0%} of {months} past months (level: {level}), each "
+        "drawn from the months before it."
+        for level, months, share in checks
+        if months
     ]
     return tuple(said)
 
@@ -179,6 +197,11 @@ class _Level:
     reach: FloatArray  # (H,) of these, to either end of the interval
     inside: int
     tried: int
+
+    @property
+    def share(self) -> float:
+        """Of past months inside intervals drawn the same way; NaN where none could be tried."""
+        return self.inside / self.tried if self.tried else float("nan")
 
     @classmethod
     def make(
@@ -347,13 +370,3 @@ def _reconcile(expected: list[FloatArray], spread: list[FloatArray], levels: Lev
     agreed = np.maximum(bottom, 0.0) @ summing.T
     ends = np.cumsum([len(keys) for _, keys, _ in levels])[:-1]
     return list(np.split(agreed, ends, axis=1))
-
-
-def _rows(name: str, keys: list[Any], ahead: Any, mean: FloatArray, low: FloatArray, high: FloatArray) -> pd.DataFrame:
-    import pandas as pd
-
-    words = [" × ".join(map(str, key)) if isinstance(key, tuple) else str(key) for key in keys]
-    return pd.DataFrame({
-        "level": name, "series": np.repeat(words, len(ahead)), "month": np.tile(ahead, len(keys)),
-        "expected": mean.T.ravel(), "low": low.T.ravel(), "high": high.T.ravel(),
-    })  # fmt: skip
