@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     import pandas as pd
 
 Rule = Literal["gi", "top"]
+#: More distinct places than any force's snap points: these are exact coordinates, or noise.
+MAX_POINTS = 500_000
 _PROBES = 4  # points along each side of a cell at which another grid is asked
 
 
@@ -230,6 +232,11 @@ class Neighbourhoods:
         from scipy.spatial import Voronoi
 
         sites, point = np.unique(xy, axis=0, return_inverse=True)
+        if len(sites) > MAX_POINTS:
+            raise InputError(
+                f"draws: got {len(sites):,} distinct places, expected at most {MAX_POINTS:,} snap points; these are no "
+                "snap points, use draws=0"
+            )
         middle, span = sites.mean(axis=0), np.ptp(sites, axis=0).max() + reach
         turn = np.linspace(0, 2 * np.pi, 9)[:-1]
         frame = np.column_stack([np.cos(turn), np.sin(turn)]) * 10 * span  # so that every site's polygon is closed

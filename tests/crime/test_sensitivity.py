@@ -9,7 +9,7 @@ from scipy.spatial import cKDTree
 from shapely.geometry import box
 
 from crimeface_lib.core.errors import InputError
-from crimeface_lib.crime import getis_ord, hotspot_sensitivity, make_grid, read_points, top_cells
+from crimeface_lib.crime import getis_ord, hotspot_sensitivity, make_grid, read_points, sensitivity, top_cells
 from crimeface_lib.crime.grid import regrid
 from crimeface_lib.crime.sensitivity import Neighbourhoods
 
@@ -110,6 +110,13 @@ def test_another_grid_covers_the_same_area():
 def test_bad_settings_say_what_is_wanted(town, bad):
     with pytest.raises(InputError, match="expected"):
         hotspot_sensitivity(town, GRID, **bad)
+
+
+def test_too_many_places_are_no_snap_points(town, monkeypatch):
+    monkeypatch.setattr(sensitivity, "MAX_POINTS", 100)
+    with pytest.raises(InputError, match="use draws=0"):
+        hotspot_sensitivity(town, GRID, draws=1)
+    assert len(hotspot_sensitivity(town, GRID, draws=0).settings) == 5
 
 
 def test_events_elsewhere_are_refused(town):
