@@ -165,7 +165,7 @@ def _numbers(table: pd.DataFrame, column: str, name: str) -> FloatArray:
     parsed = pd.to_numeric(table[column], errors="coerce").to_numpy(dtype=np.float64, na_value=np.nan)
     bad = np.flatnonzero((np.isnan(parsed) & table[column].notna().to_numpy()) | np.isinf(parsed))
     if len(bad):
-        value = table[column].iloc[bad[0]]
+        value = str(table[column].iloc[bad[0]])
         raise SchemaError(f"{name}, row {bad[0] + 2}, column {column!r}: got {value!r}, expected a finite number")
     return parsed
 

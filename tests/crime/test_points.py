@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 
 from crimeface_lib.core.errors import InputError, RefusedError, SchemaError
-from crimeface_lib.crime import read_points
+from crimeface_lib.crime import getis_ord, kde, knox_test, make_grid, read_points, summarise
 
 
 @pytest.fixture
@@ -72,3 +72,73 @@ def test_faults(table: pd.DataFrame, tmp_path: Path) -> None:
     (tmp_path / "a.xlsx").write_bytes(b"")
     with pytest.raises(InputError, match=r"unknown format, expected one of \.csv"):
         read_points(tmp_path / "a.xlsx", **NAMED)
+
+
+ONE = pd.DataFrame({"t": ["2020-01-01"], "x": [4e5], "y": [3e5]})
+GRID = {"time": "t", "x": "x", "y": "y", "crs": "EPSG:27700"}
+DEGREES = GRID | {"crs": "EPSG:4326", "plane": "EPSG:27700"}
+
+
+@pytest.mark.parametrize(("changes", "named", "message"), [
+    ({"x": np.inf}, GRID, "row 2, column 'x': got 'inf', expected a finite number"),
+    ({"x": -2.80445, "y": 53.35245}, GRID, r"looks like degrees; expected all in EPSG:27700"),
+    ({"x": 53.35, "y": -2.8}, DEGREES, "longitude and latitude look exchanged"),
+    ({"x": 41.8, "y": -100.0}, DEGREES, "exchanged: swap x and y"),
+    ({"x": 4e5, "y": 3e5}, DEGREES, "within ±180, ±90 in EPSG:4326; are some in another CRS"),
+    ({"t": 202001}, GRID, "got numbers such as 202001.*time_format"),
+    ({"t": "2020-13-45"}, GRID, "row 2, column 't': got '2020-13-45'"),
+])  # fmt: skip
+def test_values_that_mislead(changes: dict[str, object], named: dict[str, str], message: str) -> None:
+    with pytest.raises(SchemaError, match=message):
+        read_points(ONE.assign(**changes), **named)
+
+
+def test_rows_of_two_systems_are_refused() -> None:
+    with pytest.raises(SchemaError, match=r"row 3.*looks like degrees while others are metres"):
+        read_points(pd.concat([ONE, ONE.assign(x=-2.80445, y=53.35245)]), **GRID)
+    geo = gpd.GeoDataFrame(ONE[["t"]], geometry=gpd.points_from_xy(ONE.x, ONE.y), crs="EPSG:27700")
+    with pytest.raises(SchemaError, match=r"got a geometry in EPSG:27700, expected EPSG:4326"):
+        read_points(geo, time="t", crs="EPSG:4326", plane="EPSG:27700")
+    with pytest.raises(SchemaError, match="row 2: got a Polygon, expected points"):
+        read_points(geo.set_geometry(geo.buffer(5)), time="t", crs="EPSG:27700")
+
+
+def test_clock_formats_and_missing_values() -> None:
+    from datetime import UTC, datetime
+
+    with pytest.raises(SchemaError, match="expected none after 2026-01-01"):
+        read_points(ONE.assign(t="2099-01-01"), at=datetime(2026, 1, 1, tzinfo=UTC), **GRID)
+    assert str(read_points(ONE.assign(t=202002), time_format="%Y%m", **GRID).months[0]) == "2020-02"
+    assert str(read_points(ONE.assign(t="2020-06-01T00:30:00+01:00"), **GRID).frame["time"][0]) == "2020-05-31 23:30:00"
+    nullable = pd.DataFrame({"t": ["2020-01-01"] * 2, "x": pd.array([4e5, pd.NA], dtype="Float64"), "y": [3e5, 3e5]})
+    assert read_points(nullable, **GRID).quality.missing_location == 1
+    zero = read_points(pd.concat([ONE.assign(x=0, y=0), ONE.assign(x=-2.8, y=53.4)]), **DEGREES)
+    assert (zero.quality.zero_places, zero.quality.missing_location) == (1, 1)
+    assert read_points(pd.concat([ONE, ONE]).assign(k=["a", None]), type="k", **GRID).types == ("(none given)", "a")
+
+
+def test_policies_are_those_of_read_events() -> None:
+    table = pd.concat([ONE, ONE, ONE.assign(x=np.nan)]).assign(ref=["1", "1", None])
+    events = read_points(table, id="ref", **GRID)
+    assert (len(events), events.quality.duplicates_dropped, events.quality.missing_id) == (2, 1, 1)
+    assert len(read_points(table, id="ref", duplicates="keep", missing_place="drop", **GRID)) == 2
+    assert len(read_points(table, id="ref", missing_id="drop", **GRID)) == 1
+    with pytest.raises(SchemaError, match="exact duplicates"):
+        read_points(table, id="ref", duplicates="refuse", **GRID)
+    with pytest.raises(InputError, match="outside: got 'x', expected one of: clip, keep, drop, refuse"):
+        read_points(table, outside="x", **GRID)
+
+
+def test_one_row_one_point_and_no_place_are_sound() -> None:
+    one = read_points(ONE, **GRID)
+    grid = make_grid(one)
+    assert kde(one, grid, bandwidth=300).values.max() > 0
+    assert not getis_ord(grid.count(one), grid).hot.any()
+    with pytest.raises(InputError, match="a year earlier"):
+        summarise(one)
+    same = read_points(pd.concat([ONE] * 50), **GRID)
+    assert same.quality.shared_point == 50
+    with pytest.raises(InputError, match="got nothing with a location"):
+        make_grid(read_points(ONE.assign(x=np.nan), **GRID))
+    with pytest.raises(InputError, match="know only their month"):
+        knox_test(read_points(ONE, resolution="month", **GRID), distance=[100], days=[7])
