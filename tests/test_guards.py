@@ -46,6 +46,7 @@ GATED_RESULTS = (
 #: The gated way itself, and counts over time: no place, no person.
 NEITHER = {
     "crimeface_lib.workflow.Run.search", "crimeface_lib.workflow.Run.permit_search", "crimeface_lib.crime.forecast",
+    "crimeface_lib.reporting.forecast_figure",
 }  # fmt: skip
 #: Layers that users reach. The science below is held to arrays by import-linter.
 PUBLIC_PATHS = ("workflow", "apps", "api", "reporting")
