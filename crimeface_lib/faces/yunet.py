@@ -20,7 +20,7 @@ LONGEST = 1024
 YUNET = Artifact(
     name="YuNet",
     path="yunet/yunet_n_dynamic.onnx",
-    licence="BSD-3-Clause (libfacedetection.train)",
+    licence="Apache-2.0 (libfacedetection.train)",
     remedy="copy onnx/yunet_n_dynamic.onnx of github.com/ShiqiYu/libfacedetection.train there",
     sha256="104ee26c71d5c270ce79a6b3dced91c91013260d29a6bf18f9296c5b8c4c2b12",
 )
