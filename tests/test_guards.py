@@ -305,11 +305,12 @@ def test_nothing_infers_emotion_or_ethnicity():
 # -- P9, P10: maps with caveats; forecasts that instruct nobody ------------------------------------------------
 def test_every_map_carries_its_caveat():
     """P9: by signature, and each call in a notebook or an app gives one."""
-    from crimeface_lib.reporting import crime_map
+    from crimeface_lib.reporting import crime_map, hotspot_map, profile_map
 
-    parameters = inspect.signature(crime_map).parameters
-    for name in ("caveat", "attribution"):
-        assert parameters[name].default is inspect.Parameter.empty, f"{name} can be left out"
+    for draws in (crime_map, hotspot_map, profile_map):
+        for name in ("caveat", "attribution"):
+            parameter = inspect.signature(draws).parameters[name]
+            assert parameter.default is inspect.Parameter.empty, f"{draws.__name__}: {name} can be left out"
     calls = [
         (path, call)
         for path, tree in trees()
