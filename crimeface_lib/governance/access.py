@@ -30,10 +30,19 @@ Action: TypeAlias = Literal[
 
 #: What each role may do; an action that stands nowhere is refused to everyone.
 PERMITTED: Mapping[Role, frozenset[Action]] = {
+    # fmt: off
     "researcher": frozenset(
-        {"read_reports", "draft_dpia", "withdraw_dpia", "face_search", "place_prediction"}
-        | {"geographic_profile", "ask_approval"}
+        {
+            "read_reports",
+            "draft_dpia",
+            "withdraw_dpia",
+            "face_search",
+            "place_prediction",
+            "geographic_profile",
+            "ask_approval",
+        }
     ),
+    # fmt: on
     "reviewer": frozenset({"read_reports", "read_audit", "decide_candidates"}),
     "approver": frozenset(
         {"read_reports", "read_audit", "withdraw_dpia", "advise_dpia", "approve_dpia", "give_approval"}
