@@ -30,19 +30,10 @@ Action: TypeAlias = Literal[
 
 #: What each role may do; an action that stands nowhere is refused to everyone.
 PERMITTED: Mapping[Role, frozenset[Action]] = {
-    # fmt: off
-    "researcher": frozenset(
-        {
-            "read_reports",
-            "draft_dpia",
-            "withdraw_dpia",
-            "face_search",
-            "place_prediction",
-            "geographic_profile",
-            "ask_approval",
-        }
-    ),
-    # fmt: on
+    "researcher": frozenset({
+        "read_reports", "draft_dpia", "withdraw_dpia", "face_search", "place_prediction", "geographic_profile",
+        "ask_approval",
+    }),
     "reviewer": frozenset({"read_reports", "read_audit", "decide_candidates"}),
     "approver": frozenset(
         {"read_reports", "read_audit", "withdraw_dpia", "advise_dpia", "approve_dpia", "give_approval"}
@@ -50,7 +41,7 @@ PERMITTED: Mapping[Role, frozenset[Action]] = {
     "custodian": frozenset({"read_reports", "read_audit", "keep_evidence", "ask_approval"}),
     "stakeholder": frozenset({"read_reports"}),
     "admin": frozenset({"read_audit", "manage_people"}),
-}
+}  # fmt: skip
 
 _TABLE, _LOGINS, _HUB = "people", "logins", "hub"
 #: One answer to an unknown account, a wrong password and a locked account: it says nothing about which there are.

@@ -97,7 +97,8 @@ def sweep(
         again = ", a kernel died and was tried again" if point.attempts == 2 else ""
         out.print(f"{point.status:<12}{asked}  {point.run}{again} {point.reason}".rstrip(), markup=False)
     if len(found.done) >= 2:
-        shared = {name: found.shared[name] for name in ("actor", "store", "purpose", "case") if name in found.shared}
+        keep = {"actor", "store", "purpose", "case"}
+        shared = {name: value for name, value in found.shared.items() if name in keep}
         _run_and_tell("compare_runs", {**shared, "runs": [point.run for point in found.done]})
     if code := max(point.exit_code for point in found.points):
         err.print(
