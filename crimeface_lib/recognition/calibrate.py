@@ -94,8 +94,14 @@ def fit_calibration(
     return fit_counts(counts, method=method, **provenance)
 
 
-def fit_counts(counts: ScoreCounts, *, method: str = "logistic", **provenance: str) -> Calibration:
+def fit_counts(
+    counts: ScoreCounts, *, method: str = "logistic", photo_quality: npt.ArrayLike = (), **provenance: str
+) -> Calibration:
     """Return a calibration fitted to comparisons counted by score; see ``fit_calibration``.
+
+    Parameters
+    ----------
+    photo_quality : of the photos compared, 0–100, NaN where there was no face; kept as quantiles.
 
     Raises
     ------
@@ -106,6 +112,8 @@ def fit_counts(counts: ScoreCounts, *, method: str = "logistic", **provenance: s
     if not len(counts.mated_replicas):
         raise InputError("replicas: got none that holds both kinds of comparison, expected some for the interval")
     scores, real = counts.scores, (counts.mated, counts.nonmated)
+    worth = np.asarray(photo_quality, dtype=float)
+    worth = worth[np.isfinite(worth)]
     both = sum(side / side.sum() for side in real) / 2
     ends = scores[[0, -1]]
     knots = ends if method == "logistic" else np.unique(np.r_[ends, _quantiles(scores, both, QUANTILES)])
@@ -139,6 +147,7 @@ def fit_counts(counts: ScoreCounts, *, method: str = "logistic", **provenance: s
             "Cllr_min": cllr_min(scores, scores, weights=real),
         },
         tail=_tail(scores, real[1]),
+        photo_quality=np.quantile(worth, QUANTILES) if len(worth) else worth,
         **provenance,
     )
 
@@ -175,6 +184,7 @@ def calibrate_on_photos(
     return fit_counts(
         counts,
         method=method,
+        photo_quality=embeddings.quality,
         dataset=dataset,
         protocol="; ".join(filter(None, (protocol, "each photo with each", "a person weighs as one", "cosine"))),
         embedder=embeddings.embedder,

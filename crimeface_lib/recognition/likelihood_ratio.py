@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 #: Of the calibration scores, kept for figures.
 QUANTILES = np.linspace(0, 1, 101)
-_ARRAYS = ("knots", "log10_lr", "replicas", "mated", "nonmated", "tail")
+_ARRAYS = ("knots", "log10_lr", "replicas", "mated", "nonmated", "tail", "photo_quality")
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -62,6 +62,7 @@ class Calibration(Result):
     bounds : lowest and highest log10 LR the data support: see ``fit_calibration``.
     mated, nonmated : quantiles (0 … 1 in hundredths) of the calibration scores, for figures. tail : (T, 2) score, and
         share of the non-mated comparisons that reach it, further out.
+    photo_quality : quantiles of the quality of the calibration's photos, 0–100; empty where it is not known.
     pairs, subjects : how many mated and non-mated comparisons, of how many people; failed : comparisons that
         could not be made.
     dataset, protocol, embedder, version, code, made_at : where it comes from. quality : EER, Cllr, Cllr_min.
@@ -85,6 +86,7 @@ class Calibration(Result):
     code: str = ""
     made_at: str = ""
     tail: FloatArray = field(default_factory=lambda: np.empty((0, 2)), repr=False)
+    photo_quality: FloatArray = field(default_factory=lambda: np.empty(0), repr=False)
 
     def likelihood_ratio(self, scores: npt.ArrayLike, *, level: float = 0.95) -> LikelihoodRatios:
         """Return LRs with intervals, clamped to ``bounds`` and to the range of the calibration scores.
@@ -135,6 +137,7 @@ class Calibration(Result):
             "comparisons": f"{self.pairs[0]:,} of one person, {self.pairs[1]:,} of different people",
             "people": f"{self.subjects:,}",
             "could not be compared": f"{self.failed:,} pairs",
+            "quality of the photos": _range_of(self.photo_quality),
             "protocol": self.protocol or "not told",
             "method": f"{self.method}; interval from {len(self.replicas)} bootstrap replicas of the people",
             "likelihood ratios held between": f"{low} and {high}",
@@ -168,6 +171,12 @@ class Calibration(Result):
             return cls(**values)
         except (TypeError, KeyError) as error:
             raise InputError(f"calibration: {error}; make it again with calibrate_on_pairs") from error
+
+
+def _range_of(quality: FloatArray) -> str:
+    if not len(quality):
+        return "not known"
+    return f"median {quality[50]:.0f} of 100; 98 % of them from {quality[1]:.0f} to {quality[99]:.0f}"
 
 
 def load_calibration(name: str | Path = "dlib") -> Calibration:
