@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import re
 import unicodedata
-from collections.abc import Callable, Iterable
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Iterable, Iterator
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -63,6 +64,7 @@ school centre center town city ward district borough county police constabulary 
 _GIVEN, _STREETS = frozenset(_GIVEN_NAMES.split()), frozenset(_STREET_WORDS.split())
 _ENOUGH = 0.5  # share of a column's values that makes it a column of such values
 _LOOKED_AT = 200  # distinct values of a column
+_RECORDS = 2_000  # of a column that holds records
 
 
 def refuse_person_columns(columns: Iterable[object], *, where: str = "the table") -> None:
@@ -107,11 +109,12 @@ def refuse_person_values(table: pd.DataFrame, *, where: str = "the table", known
     """Refuse a table in which a column's values look like persons', whatever the column is called.
 
     Looked for are e-mail addresses, telephone, national insurance, social security and NHS numbers, full names, and
-    dates decades apart. It is a heuristic: a column that hides persons better than that passes.
+    dates decades apart. Records inside a column (structs, lists, JSON) are looked into, their keys as names of columns.
+    It is a heuristic: a column that hides persons better than that passes.
 
     Parameters
     ----------
-    known : columns that the caller named as time, coordinates or id; not looked at.
+    known : columns that the caller named as time or coordinates; not looked at.
 
     Raises
     ------
@@ -127,9 +130,43 @@ def refuse_person_values(table: pd.DataFrame, *, where: str = "the table", known
     for position, column in enumerate(table.columns):
         if column in set(known) or column == "geometry":
             continue
-        what = _look(table.iloc[:, position])
-        if what:
-            raise RefusedError(f"{where}, column {str(column)!r}: got values that look like {what}; {_RULE}")
+        values = table.iloc[:, position]
+        inside = _inside(values)
+        refuse_person_columns(inside, where=f"{where}, inside the column {str(column)!r}")
+        for part in (values, *inside.values()):
+            if what := _look(part):
+                raise RefusedError(f"{where}, column {str(column)!r}: got values that look like {what}; {_RULE}")
+
+
+def _inside(column: pd.Series) -> dict[str, pd.Series]:
+    """Return the values under each key of the records that a column holds, as objects or as JSON."""
+    import pandas as pd
+
+    if not (pd.api.types.is_object_dtype(column) or pd.api.types.is_string_dtype(column)):
+        return {}
+    found: dict[str, list[object]] = {}
+    for value in column.dropna().head(_RECORDS):
+        if isinstance(value, str) and value.lstrip()[:1] in ("{", "["):
+            try:
+                value = json.loads(value)
+            except ValueError:
+                continue
+        if not isinstance(value, str):
+            for key, leaf in _leaves(value):
+                found.setdefault(key, []).append(leaf)
+    return {key: pd.Series(leaves, dtype=object) for key, leaves in found.items()}
+
+
+def _leaves(value: Any, key: str = "") -> Iterator[tuple[str, object]]:
+    if isinstance(value, dict):
+        for name, part in value.items():
+            yield str(name), None
+            yield from _leaves(part, str(name))
+    elif isinstance(value, list | tuple | np.ndarray):
+        for part in value:
+            yield from _leaves(part, key)
+    else:
+        yield key, value
 
 
 def _look(column: pd.Series) -> str:

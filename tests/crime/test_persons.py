@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pandas as pd
@@ -68,3 +69,18 @@ def test_readers_refuse_them(tmp_path: Path) -> None:
         read_points(table.assign(note=["John Smith", "Mary Jones"]), **NAMED)
     with pytest.raises(RefusedError, match="columns about persons"):
         read_points(table.assign(Sospechoso="x"), **NAMED)
+
+
+@pytest.mark.parametrize(
+    "inside",
+    [
+        [{"suspect": {"name": "x"}, "street": "High Street"}] * 10,
+        [json.dumps({"details": [{"dob": "1980-01-01"}]})] * 10,
+        [["John Smith", "Mary Jones"]] * 10,
+        [{"note": "John Smith"}, {"note": "Mary Jones"}] * 5,
+    ],
+)
+def test_records_inside_a_column_are_looked_into(inside):
+    with pytest.raises(RefusedError, match="props"):
+        refuse_person_values(pd.DataFrame({"props": inside}))
+    refuse_person_values(pd.DataFrame({"props": [{"street": "High Street", "lanes": [1, 2]}, "[not JSON", None]}))
