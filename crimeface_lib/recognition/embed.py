@@ -9,6 +9,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import lru_cache, partial
 from pathlib import Path
+from threading import Barrier
 from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
@@ -101,12 +102,20 @@ class DlibEmbedder:
                 f"chips: got {chips.dtype} {chips.shape}, expected uint8 (N, 150, 150, 3); "
                 "make them with faces.align_face"
             )
-        out = np.empty((len(chips), self.dimension), dtype=np.float32)
-        with torch.inference_mode():
-            for start in range(0, len(chips), BATCH):
-                batch = torch.from_numpy(np.ascontiguousarray(chips[start : start + BATCH])).to(self.device)
-                out[start : start + BATCH] = self._net(batch.permute(0, 3, 1, 2).float()).cpu().numpy()
+        threads = torch.get_num_threads() if self.device == "cpu" else 1
+        step = min(BATCH, max(1, -(-len(chips) // threads)))
+        batches = [chips[start : start + step] for start in range(0, len(chips), step)]
+        several = threads > 1 and len(batches) > 1
+        found = list(_threads(threads).map(self._run, batches) if several else map(self._run, batches))
+        out = np.concatenate([np.empty((0, self.dimension), dtype=np.float32), *found])
         return _unit(out) if normalise else out
+
+    def _run(self, chips: ImageArray) -> Float32Array:
+        import torch
+
+        with torch.inference_mode():
+            batch = torch.from_numpy(np.ascontiguousarray(chips)).to(self.device)
+            return self._net(batch.permute(0, 3, 1, 2).float()).cpu().numpy()
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -138,6 +147,9 @@ class Embeddings(Result):
             raise ShapeError(
                 f"got {len(bad)} rows without a template and {len(self.failures)} reasons, expected one each"
             )
+
+    def __reduce__(self) -> str:
+        raise TypeError("templates are not pickled: they would lie in clear wherever that goes")
 
     def __len__(self) -> int:
         return len(self.vectors)
@@ -327,6 +339,25 @@ def _templates(faces: list[ImageArray], model: Embedder, *, mirror: bool) -> Flo
 
 def _unit(vectors: Float32Array) -> Float32Array:
     return vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
+
+
+@lru_cache(maxsize=1)
+def _threads(count: int) -> ThreadPoolExecutor:
+    """Return threads in each of which torch computes alone.
+
+    torch's own threads meet after each layer, and spin until the last has come: where others use the cores too, two of
+    them took 2–4 times the CPU time of these.
+    """
+    import torch
+
+    pool = ThreadPoolExecutor(count, "templates", torch.set_num_threads, (1,))
+    started = Barrier(count)
+    list(pool.map(lambda _: started.wait(), range(count)))
+    torch.set_num_threads(count)  # which the last call set for threads to come, too
+    return pool
+
+
+os.register_at_fork(after_in_child=_threads.cache_clear)  # a fork has none of them
 
 
 @lru_cache(maxsize=2)
