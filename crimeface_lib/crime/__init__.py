@@ -3,6 +3,7 @@
 from crimeface_lib.crime._models import MODEL_NAMES, MODEL_VERSION
 from crimeface_lib.crime.aoristic import Aoristic, aoristic, aoristic_weights
 from crimeface_lib.crime.autocorrelation import KINDS, LocalMoran, local_moran
+from crimeface_lib.crime.boundaries import read_boundaries
 from crimeface_lib.crime.calendars import CalendarEffects, calendar_effects
 from crimeface_lib.crime.changepoints import ChangePoints, change_points
 from crimeface_lib.crime.decompose import Decomposition, decompose
@@ -115,6 +116,7 @@ __all__ = [
     "open_partitions",
     "partition_events",
     "predict_places",
+    "read_boundaries",
     "read_events",
     "read_outcomes",
     "read_points",

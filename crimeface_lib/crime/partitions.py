@@ -225,9 +225,11 @@ def write_events(events: Events, folder: str | Path) -> Partitions:
 
     Raises
     ------
-    InputError : the folder holds something already.
+    InputError : the folder holds something already, or the events have spans (``end``), which these files don't keep.
     """
     target = Path(folder)
+    if "end" in events.frame:
+        raise InputError("events: got spans in the column 'end', but these files keep no span; read them without end=")
     _refuse_full(target)
     parts = [part for _, part in write_parts(events.frame, target, stem="events")]
     found = Partitions(

@@ -28,6 +28,7 @@ def read_points(
     source: str | Path | pd.DataFrame,
     *,
     time: str,
+    end: str | None = None,
     x: str | None = None,
     y: str | None = None,
     crs: str,
@@ -51,6 +52,8 @@ def read_points(
     ----------
     time : column of the stamp, e.g. "2010-01-01 00:05", or of the month with ``resolution="month"``. Stamps with an
         offset become UTC.
+    end : column of the latest time that the event may have happened at, ``time`` being the earliest; empty where that
+        is not known. It becomes the column ``end`` of the frame, which ``aoristic`` spreads events over.
     x, y : columns of the coordinates in ``crs`` (x is the longitude); leave out where the source has a geometry.
         0, 0 in degrees stands for no location.
     crs : of the coordinates, e.g. "EPSG:4326".
@@ -65,8 +68,8 @@ def read_points(
     Raises
     ------
     InputError : no such source, a format not in the list above, an unknown policy, a plane not in metres.
-    SchemaError : a lacking column, a time or coordinate that can't be read, with its row; places in another CRS than
-        said, or with longitude and latitude exchanged.
+    SchemaError : a lacking column, a time or coordinate that can't be read or an end before its time, with the row;
+        places in another CRS than said, or with longitude and latitude exchanged.
     RefusedError : a column or values about persons.
     """
     import pandas as pd
@@ -76,14 +79,16 @@ def read_points(
     )
     if resolution not in ("time", "month"):
         raise InputError(f"resolution: got {resolution!r}, expected 'time' or 'month'")
+    if end is not None and resolution == "month":
+        raise InputError(f"end: got {end!r} with resolution='month', expected stamps: a month has no hours")
     plane = plane or crs
     _assemble.check_plane(plane)
     table, name = _read_table(source)
     refuse_person_columns(table.columns, where=name)
     if x is None or y is None:
         table, x, y = _from_geometry(table, name, crs)
-    _require(table, (time, x, y, type, force, id), name)
-    refuse_person_values(table, where=name, known=(time, x, y, id))
+    _require(table, (time, end, x, y, type, force, id), name)
+    refuse_person_values(table, where=name, known=(time, end, x, y, id))
     if len(table) == 0:
         raise InputError(f"{name}: got no rows, expected at least one event")
     stamps = _stamps(table[time], time, name, time_format)
@@ -92,6 +97,7 @@ def read_points(
         raise SchemaError(
             f"{name}, row {row + 2}, column {time!r}: got {stamps[row]}, expected none after {at:%Y-%m-%d %H:%M}"
         )
+    spans = {} if end is None else {"end": _ends(table[end], end, stamps, name, time_format)}
     given = np.column_stack([_numbers(table, c, name) for c in (x, y)])
     zero = _check_plausible(given, crs, name)
     xy = _assemble.project(*given.T, crs=plane, source=crs)
@@ -107,6 +113,7 @@ def read_points(
             "longitude": degrees[:, 0],
             "latitude": degrees[:, 1],
             **{c: pd.Categorical.from_codes(np.full(len(table), -1), []) for c in _EMPTY},
+            **spans,
         }
     )
     distinct, keep, counts = _assemble.settle_ids(frame, policies, name=name, has_id=id is not None)
@@ -115,7 +122,8 @@ def read_points(
     inside = _assemble.near(xy, frame["force"], area) if area is not None else used
     keep, on_map, placed = _assemble.settle_places(xy, inside, policies, name=name)
     placed |= _assemble.lsoa_counts(frame, xy) | {"missing_lsoa": 0}
-    rows = _assemble.to_geoframe(frame[keep].reset_index(drop=True), xy[keep], on_map[keep], crs=plane)
+    frame = frame[keep].reset_index(drop=True)
+    rows = _assemble.to_geoframe(frame, xy[keep], on_map[keep], crs=plane).assign(**frame[list(spans)])
     quality = QualityReport(
         rows_read=len(table), rows=len(rows), files=1, files_skipped={}, empty_files=0, gaps=find_gaps(completeness),
         policies=policies, zero_places=zero, dropped=_assemble.dropped(counts | placed, policies), **counts, **placed,
@@ -135,8 +143,11 @@ def _labels(table: pd.DataFrame, column: str | None, otherwise: str) -> pd.Categ
     return pd.Categorical(texts.where(texts.notna(), NOT_NAMED))
 
 
-def _stamps(column: pd.Series, title: str, name: str, time_format: str | None) -> np.ndarray:
-    """Return (N,) datetime64[s]; what can't be read is an error with its row (the header is row 1)."""
+def _stamps(column: pd.Series, title: str, name: str, time_format: str | None, *, optional: bool = False) -> np.ndarray:
+    """Return (N,) datetime64[s]; what can't be read is an error with its row (the header is row 1).
+
+    ``optional`` : NaT where none is given.
+    """
     import pandas as pd
 
     if pd.api.types.is_numeric_dtype(column) and time_format is None:
@@ -147,15 +158,34 @@ def _stamps(column: pd.Series, title: str, name: str, time_format: str | None) -
     if time_format is not None:
         column = column.astype("str")
     parsed = pd.to_datetime(column, errors="coerce", utc=True, format=time_format)
-    if time_format is None and parsed.isna().any() and not pd.api.types.is_datetime64_any_dtype(column):
+    given = column.notna().to_numpy()
+    if (
+        time_format is None
+        and parsed.isna().to_numpy()[given].any()
+        and not pd.api.types.is_datetime64_any_dtype(column)
+    ):
         parsed = pd.to_datetime(column, errors="coerce", utc=True, format="ISO8601")
-    bad = np.flatnonzero(parsed.isna().to_numpy())
+    bad = np.flatnonzero(parsed.isna().to_numpy() & (given | (not optional)))
     if len(bad):
         raise SchemaError(
             f"{name}, row {bad[0] + 2}, column {title!r}: got {column.iloc[bad[0]]!r}, expected a readable stamp like "
             "the first row's; time_format says how to read others"
         )
     return parsed.dt.tz_localize(None).to_numpy().astype("datetime64[s]")
+
+
+def _ends(column: pd.Series, title: str, start: np.ndarray, name: str, time_format: str | None) -> np.ndarray:
+    """Return (N,) datetime64[s], NaT where none is given; an end before its start is an error with its row."""
+    if column.isna().all():
+        return np.full(len(column), np.datetime64("NaT", "s"))
+    ends = _stamps(column, title, name, time_format, optional=True)
+    bad = np.flatnonzero(ends < start)
+    if len(bad):
+        raise SchemaError(
+            f"{name}, row {bad[0] + 2}, column {title!r}: got {ends[bad[0]]}, expected no earlier than the start, "
+            f"{start[bad[0]]}; are the two columns exchanged?"
+        )
+    return ends
 
 
 def _numbers(table: pd.DataFrame, column: str, name: str) -> FloatArray:

@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 
 from crimeface_lib.core.errors import InputError, RefusedError, SchemaError
-from crimeface_lib.crime import getis_ord, kde, knox_test, make_grid, read_points, summarise
+from crimeface_lib.crime import aoristic, getis_ord, kde, knox_test, make_grid, read_points, summarise, write_events
 
 
 @pytest.fixture
@@ -142,3 +142,24 @@ def test_one_row_one_point_and_no_place_are_sound() -> None:
         make_grid(read_points(ONE.assign(x=np.nan), **GRID))
     with pytest.raises(InputError, match="know only their month"):
         knox_test(read_points(ONE, resolution="month", **GRID), distance=[100], days=[7])
+
+
+def test_spans_come_from_a_file(table: pd.DataFrame, tmp_path: Path) -> None:
+    spans = table.assign(until=["2019-01-01 02:05", None, "2019-03-02 11:00"])
+    spans.to_csv(tmp_path / "a.csv", index=False)
+    events = read_points(tmp_path / "a.csv", end="until", **NAMED)
+    assert events.frame["end"].isna().tolist() == [False, True, False]
+    found = aoristic(events, by="hour", missing="drop")
+    assert (found.events, found.dropped) == (2, 1)
+    assert found.expected[:3] == pytest.approx([55 / 120, 0.5, 5 / 120])
+    assert found.expected[11] == 1.0
+    assert len(events.select(start="2019-03-01").frame["end"]) == 2
+    with pytest.raises(InputError, match=r"keep no span"):
+        write_events(events, tmp_path / "kept")
+    with pytest.raises(SchemaError, match=r"row 2, column 'until': got 2018-12-31.*no earlier than the start"):
+        read_points(spans.assign(until="2018-12-31 00:00"), end="until", **NAMED)
+    with pytest.raises(SchemaError, match=r"row 4, column 'until': got 'late'"):
+        read_points(spans.assign(until=[None, None, "late"]), end="until", **NAMED)
+    with pytest.raises(InputError, match=r"a month has no hours"):
+        read_points(spans, end="until", resolution="month", **NAMED)
+    assert read_points(spans.assign(until=np.nan), end="until", **NAMED).frame["end"].isna().all()
