@@ -18,7 +18,7 @@ from crimeface_lib.recognition.embed import Embeddings
 from crimeface_lib.recognition.gallery import Gallery
 from crimeface_lib.recognition.records import Records
 from crimeface_lib.recognition.rotation import Rotation, turn
-from crimeface_lib.recognition.sealed import Entry, template_item
+from crimeface_lib.recognition.sealed import Entry, plain_words, template_item
 from crimeface_lib.recognition.search import Progress, most_similar_other, unit_rows
 
 if TYPE_CHECKING:
@@ -155,7 +155,7 @@ def _required(given: dict[str, str | None]) -> dict[str, str]:
             raise RefusedError(
                 f"watchlist entry: {name} is missing (got {value!r}), expected words; each entry needs one"
             )
-    return {name: str(value).strip() for name, value in given.items()}
+    return {name: plain_words(str(value)) for name, value in given.items()}
 
 
 @dataclass(frozen=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import mmap
+import weakref
 
 import numpy as np
 
@@ -11,7 +12,7 @@ from crimeface_lib.core.types import Float32Array
 
 
 class LockedRows:
-    """(N, D) float32 in pages of their own.
+    """(N, D) float32 in pages of their own, zeroed by ``close``, and also where nobody calls it.
 
     ``note`` says whether they are locked into memory, and why not where they aren't: most systems let a process lock
     a few MB only (``ulimit -l``). It can't be pickled.
@@ -26,8 +27,9 @@ class LockedRows:
         self._map = mmap.mmap(-1, size)
         if hasattr(mmap, "MADV_DONTDUMP"):
             self._map.madvise(mmap.MADV_DONTDUMP)
-        self._size, self.array = size, self._view(count, dimension)
+        self.array = self._view(count, dimension)
         self.locked, self.note = _lock(self._map, size)
+        self._wipe = weakref.finalize(self, _zero, self._map, size)
 
     def _view(self, count: int, dimension: int) -> Float32Array:
         return np.frombuffer(self._map, dtype=np.float32, count=count * dimension).reshape(count, dimension)
@@ -37,8 +39,12 @@ class LockedRows:
 
     def close(self) -> None:
         """Overwrite the rows with zeros; the pages go when nothing looks at them any more."""
-        ctypes.memset(_address(self._map), 0, self._size)
+        self._wipe()
         self.array = np.empty((0, self.array.shape[1]), dtype=np.float32)
+
+
+def _zero(pages: mmap.mmap, size: int) -> None:
+    ctypes.memset(_address(pages), 0, size)
 
 
 def _address(pages: mmap.mmap) -> int:

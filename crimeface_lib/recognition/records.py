@@ -5,20 +5,22 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import replace
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 import numpy as np
 
-from crimeface_lib.core.errors import InputError, IntegrityError, NotFoundError, RefusedError
+from crimeface_lib.core.errors import InputError, IntegrityError, NotFoundError, RefusedError, ShapeError
 from crimeface_lib.core.types import Float32Array
 from crimeface_lib.recognition.rotation import Rotation
 from crimeface_lib.recognition.sealed import Entry, Head, Seals, open_first_format
 from crimeface_lib.storage import DocumentStore, TinyDocuments
 
 Record = dict[str, Any]
+T = TypeVar("T")
 #: Entries that one JSON file may hold: it is written whole at each change.
 JSON_LIMIT = 10_000
 _TABLE, _HEAD = "entries", "head"
+_TRIES = 3  # to read while others write, before they are kept from it
 _FEW = 8  # labels that are looked up one by one; for more, all records are walked through once
 
 
@@ -57,17 +59,37 @@ class Records:
             raise IntegrityError("watchlist: its head is missing; restore it from a backup")
         return None
 
+    def steady(self, read: Callable[[Head | None], T]) -> T:
+        """Return what ``read`` makes of the list as it was at one time, while others may write.
+
+        Raises
+        ------
+        IntegrityError : as ``head``, and what ``read`` raises of a list that nobody changed meanwhile.
+        """
+        for _ in range(_TRIES):
+            head = self.head()
+            try:
+                found = read(head)
+            except IntegrityError:
+                if self.head() == head:
+                    raise
+            else:
+                if self.head() == head:
+                    return found
+        with self.transaction():
+            return read(self.head())
+
     def fitting(self, made: Made, dimension: int, rotation: Rotation | None) -> Head:
         """Return the head, a new one for an empty list.
 
         Raises
         ------
-        RefusedError : the list holds templates of another model.
+        RefusedError : the list holds templates of another model. ShapeError : of another dimension.
         """
         head = self.head()
         if head is None or not len(head):
             return Head(made.embedder, made.version, dimension, "" if rotation is None else rotation.id)
-        same_model("watchlist", (head.embedder, head.version), made)
+        _require_fit(head, made, dimension)
         return head
 
     def found(self, field: str, labels: set[str], *, after: int = 0) -> tuple[list[Record], int]:
@@ -193,8 +215,12 @@ class Records:
             fresh = seals.seal(entry, turned(template[None])[0], head=new)
             self._store.update(_TABLE, record["id"], fresh)
             marks.append(seals.mark(fresh, head=new))
-        self.seals = seals
-        self.put_head(new.changed(marks))
+        old, self.seals = self.seals, seals
+        try:
+            self.put_head(new.changed(marks))
+        except BaseException:
+            self.seals = old
+            raise
         return len(marks)
 
     def put_head(self, head: Head) -> None:
@@ -214,11 +240,19 @@ class Records:
             opened = [open_first_format(record, key) for record in self._store.find(_TABLE)]
             entry, template = opened[0]
             head = Head(entry.embedder, entry.version, len(template))
+            for entry, template in opened:
+                _require_fit(head, entry, len(template))
             for record in self._store.find(_TABLE):
                 self._store.delete(_TABLE, record["id"])
             records = [self.seals.seal(entry, template, head=head) for entry, template in opened]
             self._store.insert_many(_TABLE, records)
             self.put_head(head.changed(self.seals.mark(record, head=head) for record in records))
+
+
+def _require_fit(head: Head, made: Made, dimension: int) -> None:
+    same_model("watchlist", (head.embedder, head.version), made)
+    if dimension != head.dimension:
+        raise ShapeError(f"watchlist: got templates of {dimension} numbers, expected {head.dimension}")
 
 
 def same_model(what: str, known: tuple[str, str], given: Made) -> None:

@@ -14,7 +14,8 @@ records share a subject, a photo or a last day, and how many there are; not whic
 
 Beside the records lies one sealed head: the model, how many entries end on which day, and the sum of the keyed hashes
 of all records. So a wrong key is told at once, ``len`` and ``purge`` open no entry, and a record that was taken away
-or put back is noticed. That the whole list was put back to an earlier state shows in the audit log only.
+or put back is noticed, unless others are damaged, which is noticed too: then nobody can tell whether one came back
+for one of them. That the whole list was put back to an earlier state shows in the audit log only.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ import base64
 import hmac
 import json
 import secrets
+import unicodedata
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import date
@@ -245,6 +247,11 @@ def open_first_format(record: Mapping[str, Any], key: bytes) -> tuple[Entry, Flo
     template: Float32Array = np.frombuffer(plain[end:], dtype="<f4")
     entry = Entry(**known | {"expires": date.fromisoformat(known["expires"]), "item": template_item(template)})
     return entry, template
+
+
+def plain_words(text: str) -> str:
+    """Return a text as it is kept: an accent written as a letter of its own is the same name."""
+    return unicodedata.normalize("NFC", text.strip())
 
 
 def template_item(template: Float32Array) -> str:

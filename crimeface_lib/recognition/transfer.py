@@ -38,7 +38,7 @@ class Transfer(Result):
     Parameters
     ----------
     entries : written, or taken in. present : were on the list already. expired : were left out, as their time is up.
-    sha256 : of the package, for the records of both sides.
+    sha256 : of the package, for the records of both sides. Records have other names in it, and others on each list.
     """
 
     entries: int
@@ -49,19 +49,20 @@ class Transfer(Result):
 
 def export_records(records: Records, path: Path, *, key: bytes, rotation: Rotation | None, today: date) -> Transfer:
     """Write the entries that have not expired; see ``Watchlist.export``."""
-    seals, sealed = Seals(key), []
-    with records.transaction():
-        head = records.head()
+    seals = Seals(key)
+
+    def read(head: Head | None) -> tuple[Head, int, list[dict[str, Any]]]:
         if head is None or not len(head):
             raise InputError("got an empty watchlist, expected entries to export")
         require_whole(records.walk(head, lambda record: records.verify(record, head=head)), head, "refuse")
         given = replace(head, rotation="", days={}, total=0)
-        for _, entry, template in records.open_all(head):
-            if entry.expires >= today:
-                sealed.append(seals.seal(entry, turn_back(template[None], rotation)[0], head=given))
-    given = given.changed(seals.mark(record, head=given) for record in sealed)
+        live = ((entry, template) for _, entry, template in records.open_all(head) if entry.expires >= today)
+        sealed = [seals.seal(_renamed(one), turn_back(row[None], rotation)[0], head=given) for one, row in live]
+        return given.changed(seals.mark(record, head=given) for record in sealed), len(head), sealed
+
+    given, count, sealed = records.steady(read)
     digest = _write_package(path, given, sealed, seals=seals)
-    return Transfer(entries=len(sealed), present=0, expired=len(head) - len(sealed), sha256=digest)
+    return Transfer(entries=len(sealed), present=0, expired=count - len(sealed), sha256=digest)
 
 
 def import_records(
@@ -77,12 +78,19 @@ def import_records(
     """Take in the entries of a package; see ``Watchlist.import_package``."""
     seals = Seals(key)
     given = _read_head(path, seals=seals)
-    records.fitting(given, given.dimension, rotation)  # before anything is read
-    there, last = _there(records)
+    records.fitting(given, given.dimension, rotation)  # before anything is written
+
+    def label(entry: Entry) -> tuple[str, str]:
+        return records.seals.label("item", entry.item), records.seals.label("subject", entry.subject)
+
+    items = {label(entry)[0] for entry, _ in _read_entries(path, given, seals=seals)}  # opens each once, too
+    there, last = records.found("item", items)
+    seen = {(record["item"], record["who"]) for record in there}
     entries, done, counts = _read_entries(path, given, seals=seals), 0, {"entries": 0, "present": 0, "expired": 0}
     while some := list(itertools.islice(entries, batch)):
-        live = [(entry, turn(row[None], rotation)[0]) for entry, row in some if entry.expires >= today]
-        new = [one for one in live if (one[0].item, one[0].subject) not in there]
+        live = {label(entry): (entry, row) for entry, row in some if entry.expires >= today}
+        new = [(_renamed(one), turn(row[None], rotation)[0]) for name, (one, row) in live.items() if name not in seen]
+        seen |= set(live)
         with records.transaction():
             head = records.fitting(given, given.dimension, rotation)
             added, last = records.write(head, new, after=last)
@@ -95,15 +103,9 @@ def import_records(
     return Transfer(**counts, sha256=sha256_file(path))
 
 
-def _there(records: Records) -> tuple[set[tuple[str, str]], int]:
-    """Return (item, subject) of each entry on the list, and the last record."""
-    last, found = 0, set()
-    with records.transaction():
-        head = records.head()
-        for record, entry, _ in records.open_all(head) if head is not None else ():
-            found.add((entry.item, entry.subject))
-            last = int(record["id"])
-    return found, last
+def _renamed(entry: Entry) -> Entry:
+    """Return the entry under a new name of its record: that stands in clear, and would link lists to each other."""
+    return replace(entry, record=secrets.token_hex(12))
 
 
 def _write_package(path: Path, head: Head, records: Iterable[dict[str, Any]], *, seals: Seals) -> str:
@@ -127,17 +129,15 @@ def _write_package(path: Path, head: Head, records: Iterable[dict[str, Any]], *,
 
 
 def _read_head(path: Path, *, seals: Seals) -> Head:
-    """Return what a package is of, after every record in it was opened once.
+    """Return what a package is of.
 
     Raises
     ------
-    NotFoundError : no such file. InputError : not a package. IntegrityError : another key, or it was changed.
+    NotFoundError : no such file. InputError : not a package. IntegrityError : another key, or it was cut or changed.
     """
     head = _first(path, seals)
     seen = Head(head.embedder, head.version, head.dimension, head.rotation)
     seen = seen.changed(seals.mark(record, head=head) for record in _lines(path))
-    for _ in _read_entries(path, head, seals=seals):
-        pass
     if (seen.days, seen.total) != (head.days, head.total):
         raise IntegrityError(
             f"{path.name}: got {len(seen)} records, expected {len(head)} others; it was cut or changed: copy it again"
@@ -156,11 +156,11 @@ def _read_entries(path: Path, head: Head, *, seals: Seals) -> Iterator[tuple[Ent
 def _first(path: Path, seals: Seals) -> Head:
     if not path.is_file():
         raise NotFoundError(f"no file {path.name}; expected a package that crimeface watchlist export wrote")
-    with path.open(encoding="utf-8") as file:
+    with path.open("rb") as file:
         try:
             first = json.loads(file.readline())
             known = first["format"] == _FORMAT
-        except (ValueError, KeyError, TypeError):
+        except (ValueError, KeyError, TypeError, RecursionError):
             known = False
     if not known:
         raise InputError(f"{path.name} is no watchlist package of this version; crimeface watchlist export writes one")
@@ -168,11 +168,14 @@ def _first(path: Path, seals: Seals) -> Head:
 
 
 def _lines(path: Path) -> Iterator[dict[str, Any]]:
-    with path.open(encoding="utf-8") as file:
+    with path.open("rb") as file:
         for number, line in enumerate(file):
             if number:
                 try:
                     record = json.loads(line)
-                    yield record | {"id": f"in line {number + 1}"}
-                except (ValueError, TypeError) as error:
-                    raise IntegrityError(f"{path.name}: line {number + 1} was cut or changed; copy it again") from error
+                    record |= {"id": f"in line {number + 1}"}
+                except (ValueError, TypeError, RecursionError) as error:
+                    raise IntegrityError(
+                        f"package {path.name}: line {number + 1} was cut or changed; copy it again"
+                    ) from error
+                yield record

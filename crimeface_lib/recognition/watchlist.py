@@ -22,7 +22,7 @@ from crimeface_lib.recognition.gallery import Gallery, only_probe
 from crimeface_lib.recognition.locked import LockedRows
 from crimeface_lib.recognition.records import Record, Records, require_whole
 from crimeface_lib.recognition.rotation import Rotation, turn, turn_back
-from crimeface_lib.recognition.sealed import Entry, Head, Seals
+from crimeface_lib.recognition.sealed import Entry, Head, Seals, plain_words
 from crimeface_lib.recognition.search import Progress
 from crimeface_lib.recognition.transfer import Transfer, export_records, import_records
 from crimeface_lib.storage import DocumentStore, TinyDocuments
@@ -186,7 +186,7 @@ class Watchlist:
 
     def known(self, subjects: Iterable[str]) -> set[str]:
         """Return which of these subjects are on the list; no entry is opened."""
-        labels = {self._records.seals.label("subject", name.strip()): name for name in subjects}
+        labels = {self._records.seals.label("subject", plain_words(name)): name for name in subjects}
         return {labels[record["who"]] for record in self._records.found("who", set(labels))[0]}
 
     def _enroller(
@@ -207,23 +207,30 @@ class Watchlist:
         ------
         IntegrityError : another key, or damaged records.
         """
-        found: list[Entry] = []
-        with self._records.transaction():
-            head = self._records.head()
+        seals = self._records.seals
+
+        def read(head: Head | None) -> list[Entry]:
+            found: list[Entry] = []
             if head is not None:
-                seals = self._records.seals
                 wrong = self._records.walk(head, lambda record: found.append(seals.about(record, head=head)))
                 require_whole(wrong, head, damaged)
-        return found
+            return found
+
+        return self._records.steady(read)
 
     def check(self) -> tuple[str, ...]:
         """Return what is wrong with the records, template and all: damaged, missing, put back; or nothing."""
-        with self._records.transaction():
-            head = self._records.head()
+
+        def read(head: Head | None) -> tuple[str, ...]:
             return () if head is None else self._records.walk(head, lambda r: self._records.verify(r, head=head))
 
+        return self._records.steady(read)
+
     def opened(self, *, index: str = "exact", damaged: str = "refuse") -> Gallery:
-        """Return the list with its templates open, for many searches; use it in a ``with`` block.
+        """Return the list as it is now with its templates open, for many searches; use it in a ``with`` block.
+
+        Nobody is kept from writing. What is removed meanwhile is still found until the list is opened again; what
+        expires is not.
 
         Parameters
         ----------
@@ -234,23 +241,22 @@ class Watchlist:
         ------
         IntegrityError : another key, or damaged records. MissingBackendError : FAISS is not installed.
         """
-        records: list[Record] = []
-        with self._records.transaction():
-            head = self._records.head()
-            rows = LockedRows(0, 0) if head is None else LockedRows(len(head), head.dimension)
-            try:
-                wrong: tuple[str, ...] = ()
-                if head is not None:
-                    wrong = self._records.walk(head, lambda record: self._open_next(record, rows, records, head))
-                    require_whole(wrong, head, damaged)
-                rows.array = rows.array[: len(records)]
-                return Gallery(
-                    records, rows, head=head, seals=self._records.seals, clock=self._clock,
-                    rotation=self._rotation, unreadable=wrong, index=index,
-                )  # fmt: skip
-            except BaseException:
-                rows.close()
-                raise
+
+        def read(head: Head | None) -> tuple[Head | None, LockedRows, list[Record], tuple[str, ...]]:
+            if head is None:
+                return None, LockedRows(0, 0), [], ()
+            rows = LockedRows(len(head), head.dimension)
+            records: list[Record] = []
+            wrong = self._records.walk(head, lambda record: self._open_next(record, rows, records, head))
+            require_whole(wrong, head, damaged)
+            rows.array = rows.array[: len(records)]
+            return head, rows, records, wrong
+
+        head, rows, records, wrong = self._records.steady(read)
+        return Gallery(
+            records, rows, head=head, seals=self._records.seals, clock=self._clock, rotation=self._rotation,
+            unreadable=wrong, index=index,
+        )  # fmt: skip
 
     def _open_next(self, record: Record, rows: LockedRows, records: list[Record], head: Head) -> None:
         if len(records) == len(rows.array):
@@ -358,7 +364,7 @@ class Watchlist:
         Raises
         ------
         NotFoundError, InputError : no package. IntegrityError : another key, or the package was changed.
-        RefusedError : templates of another model or dimension.
+        RefusedError : templates of another model. ShapeError : of another dimension.
         """
         return import_records(
             self._records, Path(path), key=key, rotation=self._rotation, today=self._clock().date(), batch=batch,

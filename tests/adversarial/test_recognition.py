@@ -77,12 +77,12 @@ def test_templates_looked_for_in_all_that_is_written(tmp_path: Path, caplog, kin
 
 
 def test_open_templates_sent_to_another_process(tmp_path: Path) -> None:
-    """An open list, its keys or a rotation is pickled, as a pool of processes would. → Refused."""
+    """An open list, its keys, a rotation or templates are pickled, as a pool of processes would. → Refused."""
     turn = template_rotation(bytes(32), application="a")
     watchlist = opened(str(tmp_path / "entries.json"), tmp_path, rotation=turn)
     watchlist.enrol_many(templates(2), **FACTS)
     with watchlist.opened() as gallery:
-        for secret in (watchlist, gallery, turn):
+        for secret in (watchlist, gallery, turn, templates(2)):
             with pytest.raises(TypeError, match="pickle"):
                 pickle.dumps(secret)
 

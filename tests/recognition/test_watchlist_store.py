@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import base64
+import itertools
 import json
 import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 
@@ -17,7 +20,7 @@ import numpy as np
 import pytest
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
-from crimeface_lib.core.errors import InputError, IntegrityError, NotFoundError, RefusedError
+from crimeface_lib.core.errors import InputError, IntegrityError, NotFoundError, RefusedError, ShapeError
 from crimeface_lib.recognition import Embeddings, Watchlist, load_calibration, template_rotation
 from crimeface_lib.recognition import records as recording
 from crimeface_lib.storage import DocumentStore, TinyDocuments, open_documents
@@ -82,8 +85,6 @@ def test_records_are_bound_to_model_version_dimension_and_rotation(documents, te
     watchlist = opened(documents())
     watchlist.enrol_many(templates(1), **FACTS)
     seals, head, (record,) = watchlist._records.seals, watchlist._records.head(), documents().find("entries")
-    from dataclasses import replace
-
     row = np.zeros(128, dtype=np.float32)
     seals.open_into(row, record, head=head)
     assert row.any()
@@ -147,6 +148,30 @@ def test_records_taken_away_or_put_back_are_noticed(documents, templates):
     assert watchlist.check() == ("some that had been removed and are back",)  # as many as the head says, but others
 
 
+def test_reading_keeps_nobody_from_writing(documents, templates, monkeypatch):
+    """While templates are opened and indexed, another process enrols; what is read is whole all the same."""
+    from crimeface_lib.recognition import gallery as galleries
+    from crimeface_lib.recognition import sealed
+
+    people = templates(6)
+    opened(documents()).enrol_many(some(people, [0, 1, 2]), **FACTS)
+    writes = iter([3, 4])
+
+    def write(*_, **__):
+        for row in itertools.islice(writes, 1):
+            opened(documents()).enrol_many(some(people, [row]), **FACTS)
+
+    for module, name in ((sealed.Seals, "open_into"), (galleries, "build_index")):
+        real = getattr(module, name)
+        monkeypatch.setattr(module, name, lambda *a, real=real, **k: (write(), real(*a, **k))[1])
+    worker = threading.Thread(target=lambda: told.append(len(opened(documents()).opened())), daemon=True)
+    told: list[int] = []
+    worker.start()
+    worker.join(timeout=20)
+    assert told in ([4], [5])
+    assert opened(documents()).check() == ()
+
+
 def test_a_record_relabelled_as_expired_is_not_deleted(documents, templates):
     watchlist = opened(documents())
     watchlist.enrol(templates(1), subject="short", **FACTS | {"expires": date(2026, 6, 1)})
@@ -171,11 +196,11 @@ def test_a_lost_head_and_a_wrong_key_are_told_at_once(documents, templates):
 
 
 # -- the first format --------------------------------------------------------------------------------------
-def old_record(subject: str, row: np.ndarray, name: str) -> dict[str, str]:
+def old_record(subject: str, row: np.ndarray, name: str, *, version: str = "") -> dict[str, str]:
     known = {
         "record": name, "subject": subject, "source": "s", "rationale": "r", "category": "c", "added_by": "a",
         "added_at": "2026-01-01T00:00:00.000000Z", "expires": "2026-12-31", "quality": 70.0, "embedder": "dlib",
-        "version": load_calibration("dlib").version, "minor": False, "minor_approval": "",
+        "version": version or load_calibration("dlib").version, "minor": False, "minor_approval": "",
     }  # fmt: skip
     head = json.dumps(known, sort_keys=True, separators=(",", ":")).encode()
     plain = len(head).to_bytes(4, "big") + head + row.astype("<f4").tobytes()
@@ -290,6 +315,15 @@ def test_who_is_known_is_told_without_opening_an_entry(documents, templates, mon
     assert watchlist.purge() == 0
 
 
+def test_a_name_is_one_however_its_accents_are_written(documents, templates):
+    """File names come decomposed from some systems: José is José."""
+    watchlist = opened(documents())
+    composed, apart = "Jos\u00e9", "Jose\u0301"
+    watchlist.enrol_many(templates(1), subjects=[composed], **FACTS)
+    assert watchlist.enrol_many(templates(1), subjects=[apart], **FACTS).present == 1
+    assert watchlist.known([apart]) == {apart}
+
+
 def test_the_digest_changes_with_each_entry(documents, templates):
     watchlist, people = opened(documents()), templates(2)
     seen = [watchlist.digest]
@@ -372,6 +406,16 @@ def test_impossible_ways_to_enrol(documents, templates, wrong):
         opened(documents()).enrol_many(templates(2), **FACTS, **wrong)
 
 
+def test_a_list_of_the_first_format_with_two_models_is_left_as_it_is(documents, templates):
+    people, store = templates(2), documents()
+    store.insert("entries", old_record("P-0", people.vectors[0], "a" * 24))
+    store.insert("entries", old_record("P-1", people.vectors[1], "b" * 24, version="f" * 64))
+    before = store.find("entries")
+    with pytest.raises(RefusedError, match="different models"):
+        opened(store)
+    assert store.find("entries") == before
+
+
 # -- handing over ------------------------------------------------------------------------------------------
 def test_a_package_goes_from_one_list_to_another(documents, templates, tmp_path):
     people, watchlist = templates(12), opened(documents())
@@ -385,7 +429,9 @@ def test_a_package_goes_from_one_list_to_another(documents, templates, tmp_path)
     got = other.import_package(tmp_path / "list.package", key=OTHER, batch=5)
     assert (got.entries, got.present, got.expired, got.sha256) == (10, 2, 1, sent.sha256)
     assert sorted(subjects(other)) == sorted(people.subjects)
-    assert {e.record for e in other.entries()} > {e.record for e in watchlist.entries()[4:12]}
+    names = [{line["record"] for line in map(json.loads, lines_of(tmp_path / "list.package")[1:])}]
+    names += [{entry.record for entry in some_list.entries()} for some_list in (watchlist, other)]
+    assert not any(a & b for a, b in itertools.combinations(names, 2)), "lists are not linked by names of records"
     again = other.import_package(tmp_path / "list.package", key=OTHER)
     assert (again.entries, again.present, again.expired) == (0, 12, 1)
     assert other.search(some(people, [8])).candidates[0].score == pytest.approx(1)
@@ -412,6 +458,32 @@ def test_a_package_that_was_changed_is_refused_whole(tmp_path, templates, change
     with pytest.raises(IntegrityError):
         other.import_package(path, key=OTHER)
     assert len(other) == 0
+
+
+@pytest.mark.parametrize("line", [0, 2])
+def test_a_package_with_bytes_that_are_no_text_is_refused(tmp_path, templates, line):
+    source = Watchlist.open(tmp_path / "a", key=KEY, clock=lambda: NOW)
+    source.enrol_many(templates(4), **FACTS)
+    source.export(tmp_path / "package", key=OTHER)
+    data = (tmp_path / "package").read_bytes().split(b"\n")
+    data[line] = data[line][:20] + b"\xff" + data[line][21:]
+    (tmp_path / "package").write_bytes(b"\n".join(data))
+    with pytest.raises(IntegrityError if line else InputError, match="package"):
+        source.import_package(tmp_path / "package", key=OTHER)
+
+
+def test_templates_of_another_dimension_never_get_on_a_list(tmp_path, templates):
+    short = replace(templates(2), vectors=templates(2).vectors[:, :64])
+    source = Watchlist.open(tmp_path / "a", key=KEY, clock=lambda: NOW)
+    source.enrol_many(short, **FACTS)
+    source.export(tmp_path / "package", key=OTHER)
+    other = Watchlist.open(tmp_path / "b", key=KEY, clock=lambda: NOW)
+    other.enrol_many(templates(1, seed=8), **FACTS)
+    with pytest.raises(ShapeError, match="64 numbers, expected 128"):
+        other.import_package(tmp_path / "package", key=OTHER)
+    with pytest.raises(ShapeError, match="64 numbers, expected 128"):
+        other.enrol_many(short, **FACTS)
+    assert (len(other), other.check()) == (1, ())
 
 
 def test_what_can_not_be_handed_over(tmp_path, templates):
@@ -486,6 +558,11 @@ def test_a_new_key_and_a_new_turn_end_the_old_ones(documents, templates, turns):
     assert renewed.known(["S-003"]) == {"S-003"}
     new = documents().find("entries")
     assert all(a[f] != b[f] for a, b in zip(old, new, strict=True) for f in ("who", "item", "ends", "sealed"))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(renewed._records, "put_head", lambda head: (_ for _ in ()).throw(OSError("disk full")))
+        with pytest.raises(OSError, match="disk full"):
+            renewed.renew(key=KEY)
+    assert (len(renewed), renewed.check()) == (5, ()), "the old key is in use still"
     documents().update("entries", 2, {"item": "x"})
     with pytest.raises(IntegrityError, match="record 2"):
         renewed.renew(key=KEY)
