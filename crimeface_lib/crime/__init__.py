@@ -33,7 +33,7 @@ from crimeface_lib.crime.points import read_points
 from crimeface_lib.crime.profile_trials import ProfileTrials, simulate_profiles
 from crimeface_lib.crime.profiling import PROFILE_VERSION, GeographicProfile, geographic_profile
 from crimeface_lib.crime.quality import POLICIES
-from crimeface_lib.crime.release import Release, release_tables
+from crimeface_lib.crime.release import Release, release_tables, release_years
 from crimeface_lib.crime.self_exciting import SelfExcitingFit, fit_self_exciting
 from crimeface_lib.crime.sensitivity import Sensitivity, hotspot_sensitivity
 from crimeface_lib.crime.series_pool import FORECAST_MODELS
@@ -122,6 +122,7 @@ __all__ = [
     "read_points",
     "refuse_person_columns",
     "release_tables",
+    "release_years",
     "seasonal_profile",
     "simulate_feedback",
     "simulate_profiles",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import combinations
 from typing import TYPE_CHECKING, Any
 
@@ -15,7 +15,7 @@ from crimeface_lib.core.results import Result
 from crimeface_lib.core.types import BoolArray, FloatArray
 from crimeface_lib.crime.disclosure import TOTAL, check_minimum
 from crimeface_lib.crime.events import Events
-from crimeface_lib.crime.summary import BY, key_of
+from crimeface_lib.crime.summary import BY, Summary, compared_months, key_of, with_ratio
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -113,6 +113,52 @@ def release_tables(
     own = np.array([c in new for c in cells])
     primary = int((small & own).sum())
     return Release(laid, shown, months, minimum, primary, int((hidden & own).sum()) - primary, events.attribution)
+
+
+def release_years(
+    events: Events,
+    *,
+    tables: Sequence[Sequence[str]] = (("type", "outcome"), ("type",), ("outcome",)),
+    end: object = None,
+    minimum: int = 5,
+    confidence: float = 0.95,
+) -> tuple[Release, dict[str, Summary]]:
+    """Release tables of the latest 12 months, and the change of each of one key from the 12 before, from what is shown.
+
+    The year before is released by itself, so both columns of a change, and the larger tables beside them, stay safe
+    together. A table of another key by ``summarise`` shares but the total with these, which gives nothing away.
+
+    Parameters
+    ----------
+    tables, minimum : as in ``release_tables``; end, confidence : as in ``summarise``.
+
+    Returns
+    -------
+    The release of the latest year, and per key of its tables of one key the summary.
+
+    Raises
+    ------
+    InputError : as both of them.
+    """
+    import pandas as pd
+
+    months = compared_months(events, end)
+    month = events.frame["month"].dt.to_period("M")
+    years = [replace(events, frame=events.frame[month.isin([m - back for m in months])]) for back in (0, 12)]
+    now, before = (release_tables(year, tables=tables, minimum=minimum) for year in years)
+    changes = {}
+    for by in [keys[0] for keys in now.tables if len(keys) == 1]:
+        columns = {"events": now.tables[by,]["events"], "previous": before.tables[by,]["events"]}
+        given = [
+            column.reindex(columns["events"].index.union(columns["previous"].index)) for column in columns.values()
+        ]
+        absent = [~given[k].index.isin(column.index) for k, column in enumerate(columns.values())]
+        table = pd.DataFrame({n: c.mask(a, 0.0) for n, c, a in zip(columns, given, absent, strict=True)})
+        hidden = int(table.isna().to_numpy().sum())
+        rows = table.drop(index=TOTAL).sort_values(["events", "previous"], ascending=False, kind="stable")
+        table = with_ratio(pd.concat([rows, table.loc[[TOTAL]]]), confidence).rename_axis(by).reset_index()
+        changes[by] = Summary(table, by, tuple(map(str, months)), minimum, hidden, confidence, events.attribution)
+    return now, changes
 
 
 def _atoms(

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
 import numpy as np
 import numpy.typing as npt
@@ -13,15 +13,17 @@ from crimeface_lib.core.errors import InputError
 from crimeface_lib.core.random import Seed, make_rng
 from crimeface_lib.core.results import Result, to_plain
 from crimeface_lib.core.types import BoolArray, FloatArray
+from crimeface_lib.crime.autocorrelation import local_moran
 from crimeface_lib.crime.events import Events
 from crimeface_lib.crime.grid import Grid, regrid
-from crimeface_lib.crime.hotspot import getis_ord, top_cells
+from crimeface_lib.crime.hotspot import gaussian_surface, getis_ord, top_cells
 
 if TYPE_CHECKING:
     import geopandas as gpd
     import pandas as pd
 
-Rule = Literal["gi", "top"]
+Rule = Literal["gi", "moran", "kde", "top"]
+Hot = Callable[[npt.NDArray[np.int64], FloatArray, Grid], BoolArray]
 #: More distinct places than any force's snap points: these are exact coordinates, or noise.
 MAX_POINTS = 500_000
 _PROBES = 4  # points along each side of a cell at which another grid is asked
@@ -39,7 +41,7 @@ class Sensitivity(Result):
     settings : one row per setting: ``varied`` (cell size, origin, snap points), ``cell``, ``shift_x``, ``shift_y`` in
         metres, ``draw``, ``hot_km2``, ``agreement`` (area in both sets over area in either, with the reference) and
         ``rank_correlation`` (Spearman, of counts per km² in the reference's cells).
-    rule : "gi" (Gi*, false discoveries held at ``level``) or "top" (the busiest ``level`` of the area).
+    rule : what made a hotspot, as ``hotspot_sensitivity`` takes it; level : see there.
     """
 
     share: FloatArray = field(repr=False)
@@ -93,6 +95,7 @@ def hotspot_sensitivity(
     rule: Rule = "gi",
     level: float = 0.05,
     reach: int = 1,
+    bandwidth: float = 300.0,
     rng: Seed = None,
 ) -> Sensitivity:
     """Find the hotspots again on other grids and with events spread around their snap points.
@@ -105,7 +108,8 @@ def hotspot_sensitivity(
     ----------
     cells : sides in metres; that of ``grid`` itself is left out, it is the reference.
     draws : how often the events are drawn anew; 0 for exact coordinates.
-    rule : "gi" asks ``getis_ord`` with ``level`` as alpha and ``reach``, "top" takes the busiest ``level`` of the area.
+    rule : "gi" asks ``getis_ord`` and "moran" ``local_moran`` (high among high), with ``level`` as alpha and ``reach``;
+        "kde" takes the densest ``level`` of the area by ``kde`` with ``bandwidth``, "top" the busiest by count.
 
     Raises
     ------
@@ -119,12 +123,13 @@ def hotspot_sensitivity(
         raise InputError(f"events: got {len(events)}, none of them inside the grid, expected some; choose its area")
     xy, gen = events.coordinates()[index >= 0], make_rng(rng, stream="hotspot_sensitivity")
     probes = _probes(grid)
-    reference, counts = _found(xy, grid, rule, level, reach)
+    hot_cells = _rules(level, reach, bandwidth)[rule]
+    reference, counts = _found(xy, grid, hot_cells)
     density = counts / grid.cell**2
     rows: list[dict[str, Any]] = []
     asked: dict[str, FloatArray] = {}
     for varied, other, places, draw in _settings(xy, grid, cells, shifts, draws, snap_reach, gen):
-        hot, counts = _found(places, other, rule, level, reach)
+        hot, counts = _found(places, other, hot_cells)
         where = other.index_of(probes).reshape(len(grid), -1)
         covered = (where >= 0).sum(axis=1)
         within = _mean(np.where(where >= 0, hot[where], 0), covered)
@@ -163,8 +168,8 @@ def _check(
         raise InputError(f"shifts: got {list(shifts)}, expected shares of a cell from 0 to below 1")
     if draws < 0 or not snap_reach > 0:
         raise InputError(f"draws, snap_reach: got {draws}, {snap_reach}, expected draws from 0 and metres above 0")
-    if rule not in ("gi", "top"):
-        raise InputError(f"rule: got {rule!r}, expected 'gi' or 'top'")
+    if rule not in get_args(Rule):
+        raise InputError(f"rule: got {rule!r}, expected one of {', '.join(map(repr, get_args(Rule)))}")
     if not 0 < level < 1:
         raise InputError(f"level: got {level}, expected above 0 and below 1")
 
@@ -193,14 +198,30 @@ def _probes(grid: Grid) -> FloatArray:
     return (grid.centres()[:, None] + offsets).reshape(-1, 2)
 
 
-def _found(xy: FloatArray, grid: Grid, rule: str, level: float, reach: int) -> tuple[BoolArray, npt.NDArray[np.int64]]:
+def _rules(level: float, reach: int, bandwidth: float) -> dict[str, Hot]:
+    """Return what each rule calls hot, from counts per cell and the places inside the grid."""
+
+    def best(values: npt.NDArray[Any]) -> BoolArray:
+        hot = np.zeros(len(values), dtype=bool)
+        hot[top_cells(values, share=level)] = True
+        return hot
+
+    def densest(counts: npt.NDArray[np.int64], xy: FloatArray, grid: Grid) -> BoolArray:
+        return best(gaussian_surface(xy, np.ones(len(xy)), grid, bandwidth=bandwidth, edge=True)[0])
+
+    return {
+        "gi": lambda counts, xy, grid: getis_ord(counts, grid, reach=reach, alpha=level).hot,
+        "moran": lambda counts, xy, grid: local_moran(counts, grid, reach=reach, alpha=level).kind == 1,
+        "kde": densest,
+        "top": lambda counts, xy, grid: best(counts),
+    }
+
+
+def _found(xy: FloatArray, grid: Grid, hot_cells: Hot) -> tuple[BoolArray, npt.NDArray[np.int64]]:
+    """Return (C,) hot cells, none where all counts are equal, and the (C,) counts."""
     index = grid.index_of(xy)
     counts = np.bincount(index[index >= 0], minlength=len(grid))
-    hot = np.zeros(len(grid), dtype=bool)
-    if rule == "top":
-        hot[top_cells(counts, share=level)] = True
-    elif np.ptp(counts):
-        hot = getis_ord(counts, grid, reach=reach, alpha=level).hot
+    hot = hot_cells(counts, xy[index >= 0], grid) if np.ptp(counts) else np.zeros(len(grid), dtype=bool)
     return hot, counts
 
 

@@ -72,13 +72,7 @@ def summarise(
     import pandas as pd
 
     column = _column(by)
-    last = pd.Period(str(end), "M") if end is not None else events.months[-1]
-    whole = set(events.months[events.completeness.notna().all().to_numpy()])
-    compared = [m for m in pd.period_range(last - 11, last) if m in whole and m - 12 in whole]
-    if not compared:
-        raise InputError(
-            f"end: no month of the year to {last} is in the data with its month a year earlier; choose another"
-        )
+    compared = compared_months(events, end)
     key = key_of(events, column)
     month = events.frame["month"].dt.to_period("M")
     before = (month + 12).astype(str) if by == "month" else key
@@ -91,10 +85,29 @@ def summarise(
         counts = counts.sort_values(["events", "previous"], ascending=False, kind="stable")
     safe = [suppress(counts[[name]], minimum) for name in counts]
     table = pd.concat([s.table for s in safe], axis=1)
-    ratio = ratio_interval(table["events"].to_numpy(), table["previous"].to_numpy(), confidence=confidence)
-    table = table.assign(ratio=ratio[:, 0], low=ratio[:, 1], high=ratio[:, 2]).rename_axis(by).reset_index()
+    table = with_ratio(table, confidence).rename_axis(by).reset_index()
     hidden = sum(int(s.mask.sum()) for s in safe)
     return Summary(table, by, tuple(map(str, compared)), minimum, hidden, confidence, events.attribution)
+
+
+def compared_months(events: Events, end: object = None) -> list[pd.Period]:
+    """Return the months of the year to ``end`` that are whole in the data, as are the same months a year earlier."""
+    import pandas as pd
+
+    last = pd.Period(str(end), "M") if end is not None else events.months[-1]
+    whole = set(events.months[events.published.all().to_numpy()])
+    compared = [m for m in pd.period_range(last - 11, last) if m in whole and m - 12 in whole]
+    if not compared:
+        raise InputError(
+            f"end: no month of the year to {last} is in the data with its month a year earlier; choose another"
+        )
+    return compared
+
+
+def with_ratio(table: pd.DataFrame, confidence: float) -> pd.DataFrame:
+    """Return ``events`` and ``previous`` with their ratio and its interval."""
+    ratio = ratio_interval(table["events"].to_numpy(), table["previous"].to_numpy(), confidence=confidence)
+    return table.assign(ratio=ratio[:, 0], low=ratio[:, 1], high=ratio[:, 2])
 
 
 def cross_table(events: Events, *, rows: str = "lsoa", columns: str = "type", minimum: int = 5) -> Suppressed:

@@ -8,7 +8,7 @@ import pytest
 from scipy.optimize import linprog
 
 from crimeface_lib.core.errors import InputError
-from crimeface_lib.crime import Events, Release, read_points, release_tables
+from crimeface_lib.crime import Events, Release, read_points, release_tables, release_years, summarise
 
 
 def _crimes(seed: int, rows: int = 150) -> Events:
@@ -113,3 +113,23 @@ def test_faults(town_events: Events, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("crimeface_lib.crime.release._MOST", 10)
     with pytest.raises(InputError, match="select fewer months"):
         release_tables(town_events, tables=(("lsoa", "type"), ("outcome", "type")))
+
+
+def test_changes_are_made_from_what_is_released(town_events):
+    """Both years of each table come from one release each: no second way to the same count."""
+    released, changes = release_years(town_events, minimum=5)
+    assert set(changes) == {"type", "outcome"}
+    whole = summarise(town_events, by="type", minimum=2).to_frame().set_index("type")
+    for by, found in changes.items():
+        table = found.to_frame().set_index(by)
+        np.testing.assert_array_equal(
+            table["events"].drop("Total"), released.tables[by,]["events"].reindex(table.index[:-1])
+        )
+        assert table.index[-1] == "Total"
+        assert table.loc["Total", "events"] == whole.loc["Total", "events"]
+        assert not ((table[["events", "previous"]] > 0) & (table[["events", "previous"]] < 5)).to_numpy().any()
+        shown = table[["events", "previous"]].notna().all(axis=1)
+        assert table["ratio"][~shown].isna().all()
+    shown = changes["type"].to_frame().set_index("type")
+    kept = shown.index[shown[["events", "previous"]].notna().all(axis=1)]
+    np.testing.assert_allclose(shown.loc[kept, "ratio"], whole.loc[kept, "ratio"])

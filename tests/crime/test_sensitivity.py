@@ -9,7 +9,16 @@ from scipy.spatial import cKDTree
 from shapely.geometry import box
 
 from crimeface_lib.core.errors import InputError
-from crimeface_lib.crime import getis_ord, hotspot_sensitivity, make_grid, read_points, sensitivity, top_cells
+from crimeface_lib.crime import (
+    getis_ord,
+    hotspot_sensitivity,
+    kde,
+    local_moran,
+    make_grid,
+    read_points,
+    sensitivity,
+    top_cells,
+)
 from crimeface_lib.crime.grid import regrid
 from crimeface_lib.crime.sensitivity import Neighbourhoods
 
@@ -32,13 +41,14 @@ def town():
     return events(np.vstack([broad, point, noise]))
 
 
-@pytest.mark.parametrize("rule", ["gi", "top"])
+@pytest.mark.parametrize("rule", ["gi", "moran", "kde", "top"])
 def test_what_is_hot_everywhere_is_told_from_what_is_not(town, rule):
     found = hotspot_sensitivity(town, GRID, draws=4, rule=rule, rng=0)
     counts = GRID.count(town)
-    reference = (
-        getis_ord(counts, GRID).hot if rule == "gi" else np.isin(np.arange(len(GRID)), top_cells(counts, share=0.05))
-    )
+    values = kde(town, GRID, bandwidth=300.0).values if rule == "kde" else counts
+    reference = {
+        "gi": getis_ord(counts, GRID).hot, "moran": local_moran(counts, GRID).kind == 1,
+    }.get(rule, np.isin(np.arange(len(GRID)), top_cells(values, share=0.05)))  # fmt: skip
     assert (found.reference == reference).all()
     far = np.hypot(*(GRID.centres() - [402_000, 402_000]).T)
     assert found.share[far < 200].min() > 0.9
@@ -106,7 +116,7 @@ def test_another_grid_covers_the_same_area():
 
 
 @pytest.mark.parametrize("bad", [{"cells": (-1,)}, {"shifts": (1.0,)}, {"draws": -1}, {"snap_reach": 0.0},
-                                 {"rule": "kde"}, {"level": 0}, {"cells": (), "shifts": (), "draws": 0}])  # fmt: skip
+                                 {"rule": "none"}, {"level": 0}, {"cells": (), "shifts": (), "draws": 0}])  # fmt: skip
 def test_bad_settings_say_what_is_wanted(town, bad):
     with pytest.raises(InputError, match="expected"):
         hotspot_sensitivity(town, GRID, **bad)
