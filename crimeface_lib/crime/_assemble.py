@@ -9,7 +9,7 @@ import numpy as np
 
 from crimeface_lib.core.errors import InputError, SchemaError
 from crimeface_lib.core.types import BoolArray, FloatArray
-from crimeface_lib.crime.events import ASB, COLUMNS
+from crimeface_lib.crime.events import ASB, COLUMNS, check_plane
 from crimeface_lib.crime.quality import POLICIES
 
 if TYPE_CHECKING:
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 _FAR = 3.0  # times the radius that holds 99 % of a force's events
 _FAR_LEAST = 10_000.0  # metres
+_STRETCH = 1.05
 
 
 def project(lon: FloatArray, lat: FloatArray, *, crs: str, source: str = "EPSG:4326") -> FloatArray:
@@ -140,7 +141,12 @@ def lsoa_counts(frame: pd.DataFrame, xy: FloatArray) -> dict[str, Any]:
 
 
 def to_geoframe(frame: pd.DataFrame, xy: FloatArray, on_map: BoolArray, *, crs: str) -> gpd.GeoDataFrame:
-    """Build the GeoDataFrame of ``COLUMNS``; events at one point share one geometry object."""
+    """Build the GeoDataFrame of ``COLUMNS``; events at one point share one geometry object.
+
+    Raises
+    ------
+    InputError : metres of the plane are not metres on the ground.
+    """
     import geopandas as gpd
     import pandas as pd
     import shapely
@@ -148,11 +154,25 @@ def to_geoframe(frame: pd.DataFrame, xy: FloatArray, on_map: BoolArray, *, crs: 
 
     geometry = np.full(len(frame), None, dtype=object)
     if on_map.any():
+        first = frame.iloc[int(np.argmax(on_map))]
+        _check_scale(crs, float(first["longitude"]), float(first["latitude"]))
         pair = np.ascontiguousarray(xy[on_map]).view(np.complex128).ravel()
         codes, unique = pd.factorize(pair)
         geometry[on_map] = shapely.points(unique.real, unique.imag)[codes]
     result = gpd.GeoDataFrame(frame, geometry=GeometryArray(geometry, crs=crs))
     return result[list(COLUMNS)]
+
+
+def _check_scale(crs: Any, lon: float, lat: float) -> None:
+    from pyproj import Proj
+
+    scale = float(np.sqrt(Proj(crs).get_factors(lon, lat).areal_scale))
+    if not 1 / _STRETCH < scale < _STRETCH:
+        raise InputError(
+            f"plane: a metre on the ground is {scale:.2f} m in {crs} at longitude {lon:.2f}, latitude {lat:.2f}, "
+            "expected the same to within 5 %; distances, areas and cells would be wrong: use a plane made for the "
+            "region, such as its national grid or UTM zone"
+        )
 
 
 def check_degrees(lon: FloatArray, lat: FloatArray, *, crs: Any, name: str) -> BoolArray:
@@ -190,25 +210,6 @@ def check_degrees(lon: FloatArray, lat: FloatArray, *, crs: Any, name: str) -> B
             f"longitude {lon[first]:.4f}, latitude {lat[first]:.4f}; {remedy}"
         )
     return inside
-
-
-def check_plane(crs: Any) -> None:
-    """Check that a CRS is a plane in metres.
-
-    Raises
-    ------
-    InputError : unknown, not projected, or in feet.
-    """
-    from pyproj import CRS
-    from pyproj.exceptions import CRSError
-
-    try:
-        plane = CRS(crs)
-    except CRSError as error:
-        raise InputError(f"plane: got {crs!r}, expected a CRS such as 'EPSG:27700'") from error
-    if not plane.is_projected or plane.axis_info[0].unit_conversion_factor != 1:
-        unit = plane.axis_info[0].unit_name if plane.axis_info else "no unit"
-        raise InputError(f"plane: got {crs} in {unit}, expected a projected CRS in metres such as 'EPSG:27700'")
 
 
 def dropped(counts: dict[str, int], policies: dict[str, str]) -> dict[str, int]:

@@ -10,7 +10,7 @@ import numpy as np
 
 from crimeface_lib.core.errors import InputError
 from crimeface_lib.core.types import BoolArray, FloatArray, IntArray
-from crimeface_lib.crime.events import POLICE_DISCOVERED, Events
+from crimeface_lib.crime.events import Events, found_by_policing
 from crimeface_lib.crime.grid import Grid
 
 DAY = np.timedelta64(86_400, "s")
@@ -115,7 +115,7 @@ def spread(grid: Grid, values: FloatArray, bandwidth: float) -> FloatArray:
 
 def reported(events: Events, *, police_discovered: bool) -> tuple[Events, tuple[str, ...]]:
     """Return the events without the types found by policing, and the types left out."""
-    excluded = () if police_discovered else tuple(t for t in events.types if t in POLICE_DISCOVERED)
+    excluded = () if police_discovered else tuple(t for t in events.types if found_by_policing(t))
     if not excluded:
         return events, ()
     kept = [t for t in events.types if t not in excluded]
@@ -138,6 +138,7 @@ def span(events: Events, at: object, horizon: str) -> tuple[np.datetime64, np.da
         if not re.match(r"\d{4}-\d{2}", str(at)):
             raise ValueError("no year and month")
         start = pd.Timestamp(str(at))
+        start = start.tz_convert(None) if start.tz is not None else start  # as readers take stamps with an offset
     except ValueError as error:
         raise InputError(f"at: got {at!r}, expected a date such as 2021-01-01 or a month such as 2021-01") from error
     if events.resolution == "month":

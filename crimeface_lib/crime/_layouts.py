@@ -302,6 +302,12 @@ def _refuse_exact(table: pa.Table, name: str) -> None:
     known = (street >= 0) & (lsoa >= 0)
     group = street[known] * (int(lsoa.max()) + 1) + lsoa[known]
     many = int(point.max()) + 1
+    nameless = ~known & (street < 0)
+    if nameless.sum() >= _LEAST and len(np.unique(point[nameless])) > _SCATTERED * nameless.sum():
+        raise RefusedError(
+            f"{name}: got {int(nameless.sum()):,} events with a place but no street ('Location'), most at a point of "
+            f"their own, {_EXACT}"
+        )
     groups, pairs = len(np.unique(group)), len(np.unique(group * many + point[known]))
     spare = int(known.sum()) - groups
     scattered = (pairs - groups) / spare if spare >= _LEAST else 0.0

@@ -5,6 +5,7 @@ Events are keyed by place and time only. A table with a column about persons is 
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
@@ -14,7 +15,7 @@ import numpy as np
 from crimeface_lib.core.errors import InputError, SchemaError
 from crimeface_lib.core.results import Result, to_plain
 from crimeface_lib.core.types import FloatArray
-from crimeface_lib.crime.persons import refuse_person_columns
+from crimeface_lib.crime.persons import refuse_person_columns, refuse_person_values
 from crimeface_lib.crime.quality import QualityReport
 
 if TYPE_CHECKING:
@@ -25,8 +26,14 @@ if TYPE_CHECKING:
 OGL_ATTRIBUTION = "Contains public sector information licensed under the Open Government Licence v3.0."
 SYNTHETIC_ATTRIBUTION = "Synthetic sample made by crimeface: a town, streets and crimes that do not exist."
 ASB = "Anti-social behaviour"
-#: Types found by policing rather than reported to it: their counts follow patrols, so forecasts leave them out.
+#: Types found by policing rather than reported to it: their counts follow patrols, so forecasts leave them out. As
+#: data.police.uk names them; ``found_by_policing`` knows other names.
 POLICE_DISCOVERED = ("Drugs", "Possession of weapons", "Stop and search")
+_DISCOVERED = re.compile(
+    r"\b(drugs?|narcotics?|controlled substances?|(possess\w*|carry\w*)( of)?( an?)?( \w+)? weapons?|"
+    r"weapons? (law )?(violations?|offen[cs]es?|possession)|concealed carry|stops? and (search|frisk)\w*|prostitution|"
+    r"gambling|liquor law|loitering|drunk driving|drink driving)\b|(^|\band )weapons?$"
+)
 
 POLICE_UK_CAVEATS = (
     "Locations are snap points: approximate, each for at least 8 addresses or none, and they change over the years.",
@@ -42,6 +49,36 @@ COLUMNS = (
 )  # fmt: skip
 
 
+def found_by_policing(type: object) -> bool:
+    """Tell whether a crime type is found by policing rather than reported to it, by its name.
+
+    >>> [found_by_policing(t) for t in ("Drugs", "WEAPONS VIOLATION", "Public disorder and weapons", "Burglary")]
+    [True, True, True, False]
+    """
+    return bool(
+        re.search(rf"\b({_DISCOVERED.pattern})", re.sub(r"[\W_]+", " ", str(type).replace("&", " and ")).lower())
+    )
+
+
+def check_plane(crs: Any) -> None:
+    """Check that a CRS is a plane in metres.
+
+    Raises
+    ------
+    InputError : unknown, not projected, or in feet.
+    """
+    from pyproj import CRS
+    from pyproj.exceptions import CRSError
+
+    try:
+        plane = CRS(crs)
+    except CRSError as error:
+        raise InputError(f"plane: got {crs!r}, expected a CRS such as 'EPSG:27700'") from error
+    if not plane.is_projected or plane.axis_info[0].unit_conversion_factor != 1:
+        unit = plane.axis_info[0].unit_name if plane.axis_info else "no unit"
+        raise InputError(f"plane: got {crs} in {unit}, expected a projected CRS in metres such as 'EPSG:27700'")
+
+
 @dataclass(frozen=True, slots=True)
 class Events(Result):
     """Crime events in a projected plane.
@@ -54,6 +91,7 @@ class Events(Result):
     completeness : rows per force (index) and month (columns, monthly periods); NaN is a gap, not zero.
     resolution : "month" or "time".
     attribution, caveats : to be printed on each map and report made from these events.
+    cut : first moment and end of what ``select`` took of stamped events, datetime64[s]; None where it did not cut.
     """
 
     frame: gpd.GeoDataFrame = field(repr=False)
@@ -62,6 +100,7 @@ class Events(Result):
     resolution: str
     attribution: str
     caveats: tuple[str, ...] = ()
+    cut: tuple[Any, Any] = (None, None)
     _xy: FloatArray | None = field(default=None, init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
@@ -71,10 +110,11 @@ class Events(Result):
             raise SchemaError(
                 f"events: the frame lacks {', '.join(lacking)}; expected {', '.join(COLUMNS)}; use read_events"
             )
-        if self.frame.crs is None or not self.frame.crs.is_projected:
-            raise SchemaError(
-                f"events: got CRS {self.frame.crs}, expected a projected one in metres; use frame.to_crs(...)"
-            )
+        try:
+            check_plane(self.frame.crs)
+        except InputError as error:
+            raise SchemaError(f"events: {error}; use frame.to_crs(...)") from error
+        refuse_person_values(self.frame[["type", "force"]], where="events")
         if self.resolution not in ("month", "time"):
             raise InputError(f"events: got resolution {self.resolution!r}, expected 'month' or 'time'")
 
@@ -85,6 +125,17 @@ class Events(Result):
     def months(self) -> pd.PeriodIndex:
         """Every month from the first to the last, gaps included."""
         return self.completeness.columns
+
+    @property
+    def published(self) -> pd.DataFrame:
+        """Which months of which force are there whole: published, and not cut in two by ``select``."""
+        begin, end = self.cut
+        whole = np.ones(len(self.months), dtype=bool)
+        if begin is not None:
+            whole &= self.months.start_time.to_numpy() >= begin
+        if end is not None:
+            whole &= (self.months + 1).start_time.to_numpy() <= end
+        return self.completeness.notna() & whole
 
     @property
     def types(self) -> tuple[str, ...]:
@@ -108,11 +159,17 @@ class Events(Result):
         import shapely
 
         if self._xy is None:
-            points = np.asarray(self.frame.geometry.array)
-            xy = np.column_stack([shapely.get_x(points), shapely.get_y(points)])
-            xy.flags.writeable = False
-            object.__setattr__(self, "_xy", xy)
+            found, index = shapely.get_coordinates(np.asarray(self.frame.geometry.array), return_index=True)
+            if (np.diff(index) == 0).any():
+                raise SchemaError("events: got shapes other than points, expected a point each; take centroids first")
+            xy = np.full((len(self.frame), 2), np.nan)
+            xy[index] = found
+            self._keep_coordinates(xy)
         return self._xy  # type: ignore[return-value]
+
+    def _keep_coordinates(self, xy: FloatArray) -> None:
+        xy.flags.writeable = False
+        object.__setattr__(self, "_xy", xy)
 
     def select(
         self,
@@ -124,7 +181,8 @@ class Events(Result):
     ) -> Events:
         """Return the events of some types or forces with ``start`` <= time < ``end``.
 
-        Completeness keeps telling which months the source covers (of these forces and this span).
+        Completeness keeps telling which months the source covers (of these forces and this span). A month that ``start``
+        or ``end`` cuts in two is a gap in monthly series. Where only the month is known, ``start`` stands for its month.
 
         Raises
         ------
@@ -144,14 +202,25 @@ class Events(Result):
                 raise InputError(f"{column}: got {', '.join(unknown)}; expected some of: {', '.join(have)}")
             keep &= self.frame[column].isin(wanted).to_numpy()
             completeness = completeness.loc[wanted] if column == "force" else completeness
-        when = self.when()
+        when, months = self.when(), completeness.columns
+        first = pd.Timestamp(start) if start is not None else pd.Timestamp.min
+        last = pd.Timestamp(end) if end is not None else pd.Timestamp.max
+        if self.resolution == "month" and start is not None:
+            first = first.to_period("M").start_time
         if start is not None:
-            keep &= when >= np.datetime64(pd.Timestamp(start), "s")
-            completeness = completeness.loc[:, completeness.columns >= pd.Period(start, "M")]
+            keep &= when >= np.datetime64(first, "s")
         if end is not None:
-            keep &= when < np.datetime64(pd.Timestamp(end), "s")
-            completeness = completeness.loc[:, completeness.columns.start_time < pd.Timestamp(end)]
-        return replace(self, frame=self.frame[keep], completeness=completeness)
+            keep &= when < np.datetime64(last, "s")
+        completeness = completeness.loc[:, (months.end_time >= first) & (months.start_time < last)]
+        cut = self.cut
+        if self.resolution == "time":
+            begins = [np.datetime64(first, "s")] * (start is not None) + [cut[0]] * (cut[0] is not None)
+            ends = [np.datetime64(last, "s")] * (end is not None) + [cut[1]] * (cut[1] is not None)
+            cut = (max(begins, default=None), min(ends, default=None))
+        chosen = replace(self, frame=self.frame[keep], completeness=completeness, cut=cut)
+        if self._xy is not None:
+            chosen._keep_coordinates(self._xy[keep])
+        return chosen
 
     def when(self) -> np.ndarray:
         """Return (N,) datetime64[s]: the stamp, or the first day of the month where only the month is known."""

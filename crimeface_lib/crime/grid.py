@@ -10,7 +10,7 @@ import numpy as np
 from crimeface_lib.core.errors import InputError, ShapeError
 from crimeface_lib.core.results import Result
 from crimeface_lib.core.types import BoolArray, FloatArray, IntArray
-from crimeface_lib.crime.events import Events
+from crimeface_lib.crime.events import Events, check_plane
 
 if TYPE_CHECKING:
     import geopandas as gpd
@@ -146,7 +146,6 @@ def make_grid(area: Any, *, cell: float = 250.0, crs: str | None = None, max_cel
     [0, 1, -1]
     """
     import geopandas as gpd
-    from pyproj import CRS
 
     if not (np.isfinite(cell) and cell > 0):
         raise InputError(f"cell: got {cell}, expected a side in metres above 0")
@@ -162,8 +161,7 @@ def make_grid(area: Any, *, cell: float = 250.0, crs: str | None = None, max_cel
         basis = "cells whose centre lies inside the given area"
     if not bounds:
         raise InputError("area: got nothing with a location, expected events on the map or a polygon")
-    if crs is None or not CRS(crs).is_projected:
-        raise InputError(f"crs: got {crs}, expected a projected CRS in metres; use to_crs(...) or crs='EPSG:27700'")
+    check_plane(crs)
     column0, row0 = (int(np.floor(v / cell)) - pad for v in bounds[:2])
     column1, row1 = (int(np.floor(v / cell)) + 1 if pad else int(np.ceil(v / cell)) - 1 for v in bounds[2:])
     shape = (row1 - row0 + 1, column1 - column0 + 1)

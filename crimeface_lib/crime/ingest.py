@@ -152,11 +152,12 @@ def kind_of(layout: str) -> str:
 def slug(force: str) -> str:
     """Return a force's name as data.police.uk writes it in file names.
 
-    >>> slug("Devon & Cornwall Police")
-    'devon-and-cornwall'
+    >>> [slug(f) for f in ("Devon & Cornwall Police", "Police Service of Northern Ireland", "British Transport Police")]
+    ['devon-and-cornwall', 'northern-ireland', 'btp']
     """
-    name = re.sub(r"\b(police|constabulary|service)\b", " ", force.lower().replace("&", "and"))
-    return "-".join(re.findall(r"[a-z]+", name))
+    name = re.sub(r"\b(police service of|police|constabulary|service)\b", " ", force.lower().replace("&", "and"))
+    found = "-".join(re.findall(r"[a-z]+", name))
+    return "btp" if found == "british-transport" else found
 
 
 def files_of(files: list[CsvFile], force: str | None) -> list[CsvFile]:

@@ -14,7 +14,7 @@ from crimeface_lib.core.results import Result, to_plain
 from crimeface_lib.core.types import FloatArray
 from crimeface_lib.crime._history import read_history, reported, span
 from crimeface_lib.crime._models import run_model
-from crimeface_lib.crime.events import POLICE_DISCOVERED, Events
+from crimeface_lib.crime.events import Events, found_by_policing
 from crimeface_lib.crime.feedback import Exposure, FeedbackSimulation, exposure, simulate_feedback
 from crimeface_lib.crime.grid import Grid
 from crimeface_lib.crime.hotspot import top_cells
@@ -164,7 +164,7 @@ def check_places(
         raise ShapeError(f"risk: got {len(risk.risk)} cells, expected the grid's {len(grid)}")
     if not risk.risk.max() > 0:
         raise InputError("risk: got no expected event at all, expected some above 0")
-    discovered = [t for t in events.types if t in POLICE_DISCOVERED]
+    discovered = [t for t in events.types if found_by_policing(t)]
     rows = [(t, int((events.frame["type"] == t).sum()), t in risk.excluded) for t in discovered]
     rates = np.sort(risk.risk)[-_AREAS:] / risk.risk.max() / 2
     return PlaceChecks(

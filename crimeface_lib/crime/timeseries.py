@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -62,7 +62,7 @@ def monthly_series(events: Events, *, by: str | None = None) -> MonthlySeries:
     counts = pd.crosstab(events.frame["month"].dt.to_period("M"), key)
     frame = counts.reindex(events.months, fill_value=0).astype(np.float64)
     frame.index.name, frame.columns.name = "month", by
-    published = events.completeness.notna()
+    published = events.published
     if by == "force":
         frame = frame.where(published.T.reindex(columns=frame.columns))
     else:
@@ -79,7 +79,8 @@ class DailySeries(MonthlySeries):
 def daily_series(events: Events, *, by: str | None = None) -> DailySeries:
     """Count events per day, in total, by "type" or by "force"; every day of a month not published is a gap.
 
-    The first and the last month count as published whole: cut them by ``events.select`` where they are not.
+    The first and the last month count as published whole: cut them by ``events.select`` where they are not; the series
+    begins and ends with the days that are left.
 
     Raises
     ------
@@ -89,13 +90,17 @@ def daily_series(events: Events, *, by: str | None = None) -> DailySeries:
 
     if events.resolution != "time":
         raise InputError("events: got the month only (as data.police.uk publishes), expected times; use monthly_series")
-    months = monthly_series(events, by=by)
+    months = monthly_series(replace(events, cut=(None, None)), by=by)
     key = pd.Series("all", index=events.frame.index) if by is None else events.frame[by].astype(object)
     counts = pd.crosstab(events.frame["time"].dt.to_period("D"), key)
     days = pd.period_range(events.months[0].start_time, events.months[-1].end_time, freq="D", name="day")
     frame = counts.reindex(index=days, columns=months.frame.columns, fill_value=0).astype(np.float64)
     published = months.frame.notna().to_numpy()[(days.asfreq("M").asi8 - events.months.asi8[0]).astype(int)]
-    return DailySeries(frame.where(published), months.by, months.gaps, months.attribution)
+    begin, end = events.cut
+    inside = np.ones(len(days), dtype=bool)
+    inside &= True if begin is None else days.start_time.to_numpy() >= begin
+    inside &= True if end is None else (days + 1).start_time.to_numpy() <= end
+    return DailySeries(frame.where(published)[inside], months.by, months.gaps, months.attribution)
 
 
 @dataclass(frozen=True, slots=True)

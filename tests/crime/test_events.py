@@ -5,10 +5,13 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 
+import numpy as np
+import pandas as pd
 import pytest
 
 from crimeface_lib.core.errors import InputError, RefusedError, SchemaError
-from crimeface_lib.crime import Events, refuse_person_columns
+from crimeface_lib.crime import Events, daily_series, monthly_series, read_points, refuse_person_columns
+from crimeface_lib.crime.events import found_by_policing
 
 
 @pytest.mark.parametrize(
@@ -31,7 +34,7 @@ def test_a_frame_with_persons_never_becomes_events(town_events: Events) -> None:
         replace(town_events, frame=town_events.frame.assign(suspect="x"))
     with pytest.raises(SchemaError, match="lacks type"):
         replace(town_events, frame=town_events.frame.drop(columns="type"))
-    with pytest.raises(SchemaError, match="expected a projected one"):
+    with pytest.raises(SchemaError, match="expected a projected CRS in metres"):
         replace(town_events, frame=town_events.frame.to_crs("EPSG:4326"))
 
 
@@ -51,3 +54,44 @@ def test_they_show_and_tell_counts_never_rows(town_events: Events) -> None:
     assert town_events.frame["crime_id"].dropna().iloc[0] not in text
     assert "do not exist" in town_events._repr_html_()
     assert "kept in tables, off the map" in town_events.quality._repr_html_()
+
+
+@pytest.fixture(scope="module")
+def stamped() -> Events:
+    days = pd.date_range("2020-01-01", "2020-03-31 12:00", freq="12h")
+    table = pd.DataFrame({"time": days, "x": 500_000.0, "y": 300_000.0})
+    return read_points(table, time="time", x="x", y="y", crs="EPSG:27700")
+
+
+def test_a_month_cut_in_two_is_no_quiet_month(stamped: Events) -> None:
+    """The days that select left out were counted as days without crime."""
+    cut = stamped.select(start="2020-01-15").select(end="2020-03-11")
+    monthly = monthly_series(cut).frame["all"]
+    assert np.isnan(monthly["2020-01"]) and monthly["2020-02"] == 58 and np.isnan(monthly["2020-03"])
+    daily = daily_series(cut).frame["all"]
+    assert str(daily.index[0]) == "2020-01-15" and str(daily.index[-1]) == "2020-03-10" and (daily == 2).all()
+
+
+def test_start_inside_a_month_takes_the_month_where_only_that_is_known(town_events: Events) -> None:
+    whole = monthly_series(town_events.select(start="2023-01-01")).frame["all"]
+    assert monthly_series(town_events.select(start="2023-01-15")).frame["all"].equals(whole)
+
+
+def test_persons_and_planes_that_are_none_are_refused_however_events_are_made(stamped: Events) -> None:
+    names = ["John Smith", "Mary Jones"]
+    with pytest.raises(RefusedError, match="full names"):
+        replace(stamped, frame=stamped.frame.assign(type=[names[i % 2] for i in range(len(stamped))]))
+    with pytest.raises(SchemaError, match="US survey foot"):
+        replace(stamped, frame=stamped.frame.to_crs("EPSG:2263"))
+
+
+@pytest.mark.parametrize("name", ["drugs", "NARCOTICS", "WEAPONS VIOLATION", "Stop & Search", "Stop-and-frisk",
+                                  "Public disorder and weapons", "Possession of an offensive weapon", "GAMBLING"])  # fmt: skip
+def test_what_policing_finds_is_known_by_other_names(name: str) -> None:
+    assert found_by_policing(name)
+
+
+@pytest.mark.parametrize("name", ["Burglary", "Drugstore robbery", "Assault with a weapon", "Theft of weapons from a car",
+                                  "BATTERY", "Anti-social behaviour", "Robbery"])  # fmt: skip
+def test_what_is_reported_is_not_taken_for_it(name: str) -> None:
+    assert not found_by_policing(name)
