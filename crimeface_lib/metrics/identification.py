@@ -245,7 +245,8 @@ def identification(
     by_alarm = []
     for asked in fpir if other.any() else ():
         threshold = _threshold(searches.top_score[other], asked)
-        alarm, missed = searches.top_score >= threshold, searches.mate_score < threshold
+        alarm = (searches.top_score >= threshold) & ~searches.failed
+        missed = (searches.mate_score < threshold) | ~np.isfinite(searches.mate_score)
         by_alarm.append(
             {"N": size, "asked": asked, "threshold": threshold, **rate(alarm, other, "FPIR"),
              **rate(missed, mated, "FNIR")}

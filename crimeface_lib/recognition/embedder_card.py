@@ -20,6 +20,9 @@ from crimeface_lib.faces.align import ARCFACE_TEMPLATE
 #: What to do without a card.
 HOW = "copy configs/models/embedder.yaml beside the .onnx file and fill it in"
 
+#: What stands for not knowing.
+_NO_LICENCE = ("", "none", "unknown", "n/a", "na", "tbd", "todo", "not known", "unclear", "unspecified", "other")
+
 Words = Annotated[str, Field(min_length=1, max_length=2000)]
 Numbers = FiniteFloat | tuple[FiniteFloat, FiniteFloat, FiniteFloat]
 Points = Annotated[tuple[tuple[FiniteFloat, FiniteFloat], ...], Field(min_length=5, max_length=5)]
@@ -106,7 +109,7 @@ def read_card(path: str | Path) -> EmbedderCard:
         raise InputError(f"{path.name}: {error}; {HOW}") from error
     if not isinstance(said, dict):
         raise InputError(f"{path.name}: got {type(said).__name__}, expected the fields of a card; {HOW}")
-    if not str(said.get("licence") or "").strip():
+    if str(said.get("licence") or "").strip(" .?!-").casefold() in _NO_LICENCE:
         raise RefusedError(
             f"{path.name} names no licence, so the net is not loaded; find out the terms of its weights (not those of "
             "the code that runs it) and write, for example, 'licence: Apache-2.0'"

@@ -55,7 +55,7 @@ class Gallery:
         self._index = build_index(rows.array, index) if len(records) else build_index(rows.array, "exact")
         self.index = self._index.name
         self._recalls: dict[int, tuple[float, int]] = {}
-        self._rates: dict[tuple[float, float], OpenSetRate] = {}
+        self._rates: dict[tuple[float, float, int], OpenSetRate] = {}
 
     def __enter__(self) -> Gallery:
         return self
@@ -107,7 +107,7 @@ class Gallery:
         usable = [row for row in range(len(probes)) if row not in probes.failures]
         vectors = unit_rows(probes.vectors[usable], name="probes", dimension=self._rows.array.shape[1] or None)
         vectors = turn(vectors, self._rotation)
-        live = self._days >= self._clock().date().toordinal()
+        live = self._live()
         size = int(live.sum())
         nearest = self._index.nearest(vectors, top=top, live=None if live.all() else live)
         fpir = None if threshold is None else self._fpir(threshold, calibration, size, level)
@@ -132,28 +132,36 @@ class Gallery:
         return Searches(lists=lists, failures=dict(probes.failures))
 
     def _fpir(self, threshold: float, calibration: Calibration, size: int, level: float) -> OpenSetRate:
-        if len({record["who"] for record in self._records[:10_000]}) < _ENOUGH:
+        first = np.flatnonzero(self._live())[:10_000]
+        if len({self._records[int(row)]["who"] for row in first}) < _ENOUGH:
             return fpir_from_calibration(calibration, threshold=threshold, gallery_size=size, level=level)
-        if (threshold, level) not in self._rates:
-            self._rates[threshold, level] = self.false_positives(threshold, level=level)
-        return self._rates[threshold, level]
+        if (threshold, level, size) not in self._rates:
+            self._rates[threshold, level, size] = self.false_positives(threshold, level=level)
+        return self._rates[threshold, level, size]
+
+    def _live(self) -> npt.NDArray[np.bool_]:
+        return self._days >= self._clock().date().toordinal()
 
     def false_positives(
         self, threshold: float, *, probes: int = 200, level: float = 0.95, rng: Seed = 0
     ) -> OpenSetRate:
-        """Return the FPIR of a threshold, measured with entries of this gallery searched among all other people's.
+        """Return the FPIR of a threshold, measured with an entry each of people here, searched among all others'.
 
-        Nobody's candidates are told; only how often there are any. Entries of one person under two names count as
-        false, so look for duplicates first.
+        Expired entries take no part. Nobody's candidates are told; only how often there are any. Entries of one
+        person under two names count as false, so look for duplicates first.
 
         Raises
         ------
         InputError : fewer than two people, or a closed gallery.
         """
         self._require_open()
-        names = np.array([record["who"] for record in self._records])
-        people = np.unique(names, return_inverse=True)[1] if len(names) else np.empty(0, dtype=int)
-        picked = make_rng(rng).choice(len(names), size=min(probes, len(names)), replace=False)
+        live = np.flatnonzero(self._live())
+        codes = np.unique([self._records[int(row)]["who"] for row in live], return_inverse=True)[1]
+        people = np.full(len(self), -1)
+        people[live] = codes
+        drawn = make_rng(rng).permutation(len(live))
+        one_each = np.unique(codes[drawn], return_index=True)[1]
+        picked = live[drawn[np.sort(one_each)[:probes]]]
         return fpir_of_gallery(self._rows.array, people, threshold=threshold, probes=picked, level=level)
 
     def resembling(

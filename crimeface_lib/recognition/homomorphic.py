@@ -224,6 +224,7 @@ class KeyHolder:
         Raises
         ------
         IntegrityError : the answer is to another probe, of another gallery or key, or was changed.
+        RefusedError : a probe of another model.
         InputError : no such threshold or number.
         """
         if not -1 <= threshold <= 1 or not 1 <= top <= 1000:
@@ -235,6 +236,7 @@ class KeyHolder:
             or [gallery["context"], asked.head.get("context")] != [self.context_id] * 2
         ):
             raise IntegrityError("the answer is to another probe, or under another key; ask the comparer again")
+        _require_same_model(asked.head, gallery)
         names = base64.b64decode(gallery["records"])
         records = json.loads(self._box.decrypt(names[:12], names[12:], MARK + self.context_id.encode()))
         seed = hmac.digest(self._blur, canonical_json(said.head["parts"]), "sha256")
@@ -311,12 +313,7 @@ class Comparer:
         asked = unpack(probe, "probe")
         if asked.head.get("context") != self.context_id:
             raise IntegrityError("the probe was encrypted under another context; encrypt it under the gallery's")
-        for field in ("embedder", "version", "dimension"):
-            if (got := asked.head.get(field)) != self._head[field]:
-                raise RefusedError(
-                    f"{field}: got a probe of {got}, the gallery has {self._head[field]}; templates of "
-                    "different models can't be compared"
-                )
+        _require_same_model(asked.head, self._head)
         if len(asked.parts) != len(self._blocks[0]):
             raise IntegrityError(
                 f"the probe has {len(asked.parts)} parts, expected {len(self._blocks[0])}; encrypt it again"
@@ -348,6 +345,15 @@ def encrypt_probe(embedding: Embeddings, *, context: Source, verify_key: str) ->
     public, name = _public(context, verify_key)
     rows = np.repeat(_templates(embedding), BLOCK, axis=0)
     return pack("probe", _about(embedding, name), encrypted(public, rows))
+
+
+def _require_same_model(probe: dict[str, Any], gallery: dict[str, Any]) -> None:
+    for field in ("embedder", "version", "dimension"):
+        if (got := probe.get(field)) != gallery[field]:
+            raise RefusedError(
+                f"{field}: got a probe of {got}, the gallery has {gallery[field]}; templates of different models "
+                "can't be compared"
+            )
 
 
 def _templates(embeddings: Embeddings) -> FloatArray:

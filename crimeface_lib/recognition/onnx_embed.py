@@ -141,10 +141,12 @@ def _read(folder: Path, card: EmbedderCard) -> bytes:
     """Return the bytes of the card's file: those that were hashed are those that are run."""
     path = folder / card.file
     try:
-        size = path.stat().st_size
-        if size > LARGEST:
-            raise InputError(f"{card.file}: got {size >> 20:,} MiB, expected at most {LARGEST >> 20:,}")
-        data = path.read_bytes()
+        if path.exists() and not path.is_file():
+            raise InputError(f"{card.file}: got no ordinary file, expected an ONNX net")
+        with path.open("rb") as file:
+            data = file.read(LARGEST + 1)
+        if len(data) > LARGEST:
+            raise InputError(f"{card.file}: got more than {LARGEST >> 20:,} MiB, expected at most that")
     except OSError as error:
         raise MissingArtifactError(f"{card.file} is not beside its card ({error.strerror}); {card.source}") from error
     if (digest := sha256_bytes(data)) != card.sha256:

@@ -106,32 +106,34 @@ def fpir_of_gallery(
 
     Parameters
     ----------
-    rows : (N, D) float32, unit length. people : (N,) number of the person of each row. probes : row numbers.
+    rows : (N, D) float32, unit length. people : (N,) number of the person of each row, −1 of one that takes no part.
+    probes : row numbers, of a person each.
 
     Raises
     ------
     InputError : nobody to search, or nobody else to search among.
     """
-    if not np.isfinite(threshold) or not len(probes) or len(np.unique(people)) < 2:
+    size = int((people >= 0).sum())
+    if not np.isfinite(threshold) or not len(probes) or len(np.unique(people[people >= 0])) < 2:
         raise InputError("got fewer than two people or no threshold, expected a gallery to measure on")
     best = np.full(len(probes), -np.inf)
     for some in np.array_split(np.arange(len(probes)), max(1, len(probes) // 64)):
         for start, scores in blocks(rows, rows[probes[some]]):
-            own = people[start : start + scores.shape[1]][None, :] == people[probes[some]][:, None]
-            scores[own] = -np.inf
+            others = people[start : start + scores.shape[1]][None, :]
+            scores[(others == people[probes[some]][:, None]) | (others < 0)] = -np.inf
             best[some] = np.maximum(best[some], scores.max(axis=1))
     false, trials = int((best >= threshold).sum()), len(probes)
     low, high = rate_interval(false, trials, level=level)
     return OpenSetRate(
         threshold=float(threshold),
-        gallery_size=len(rows),
+        gallery_size=size,
         fpir=false / trials,
         low=low,
         high=high,
         level=level,
         false=false,
         trials=trials,
-        unit="entries of the list",
-        evaluated=len(rows),
-        method="entries searched among those of all other people; the photos are references, not probes",
+        unit="people of the list",
+        evaluated=size,
+        method="an entry each, searched among those of all other people; the photos are references, not probes",
     )

@@ -100,3 +100,10 @@ def test_bad_input():
         identification(search_outcomes([[0.5, 0.1]] * 2, ["x", "y"], ["a", "b"]))
     with pytest.raises(InputError, match="ranks from 1"):
         toy(ranks=[0])
+
+
+def test_probes_that_failed_raise_no_alarm_and_find_nobody():
+    gone = [float("nan")] * 2
+    found = identification(search_outcomes([gone, gone, [0.9, 0.1]], ["a", "z", "b"], ["a", "b"]), fpir=[0.1])
+    row = found.thresholds.iloc[0]
+    assert (row["FPIR"], row["FNIR"]) == (0.0, 0.5)

@@ -219,6 +219,12 @@ def test_templates_of_other_models_are_not_compared(party, templates):
         probe = encrypt_probe(renamed(party.sought, **said), **party.public)
         with pytest.raises(RefusedError, match=f"{field}: got a probe"):
             party.comparer.compare(probe)
+        lying = he_files.unpack(party.answer, "answer")  # by a comparer that does not look
+        said = {key: lying.head[key] for key in ("gallery", "signature")} | {
+            "probe": he_files.unpack(probe, "probe").name
+        }
+        with pytest.raises(RefusedError, match=f"{field}: got a probe"):
+            party.holder.candidates(he_files.pack("answer", said, lying.parts), probe=probe, threshold=0)
     short = renamed(party.sought, vectors=np.eye(64, dtype=np.float32)[:1])
     with pytest.raises(RefusedError, match="dimension: got a probe of 64"):
         party.comparer.compare(encrypt_probe(short, **party.public))

@@ -155,6 +155,8 @@ def test_photos_are_cut_as_the_card_says(card, astronaut):
     [
         ({"licence": None}, RefusedError, r"names no licence.*licence: Apache-2\.0"),
         ({"licence": " "}, RefusedError, "names no licence"),
+        ({"licence": "Unknown?"}, RefusedError, "names no licence"),
+        ({"licence": "TBD"}, RefusedError, "names no licence"),
         ({"sha256": "0" * 64}, IntegrityError, "its card says 0000"),
         ({"file": "../net.onnx"}, InputError, "file"),
         ({"file": "other.onnx"}, MissingArtifactError, "not beside its card"),
@@ -172,6 +174,14 @@ def test_photos_are_cut_as_the_card_says(card, astronaut):
 def test_a_card_that_does_not_fit_is_refused_with_what_to_write(card, said, error, words):
     with pytest.raises(error, match=words):
         load_embedder(write_card(card, **said), device="cpu")
+
+
+def test_a_file_without_an_end_is_not_read(card):
+    write_card(card)
+    (card.parent / "net.onnx").unlink()
+    (card.parent / "net.onnx").symlink_to("/dev/zero")
+    with pytest.raises(InputError, match="no ordinary file"):
+        OnnxEmbedder(card, device="cpu")
 
 
 @pytest.mark.parametrize("text", ["", "- a\n- b", "name: &a [*a]", "name: [", "licence: MIT\nlicence: MIT"])
