@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 _TABLES = (".csv", ".csv.gz", ".parquet", ".geojson", ".gpkg")
 NOT_NAMED = "(none given)"
+_MANY = 10
 
 
 def read_points(
@@ -88,10 +89,15 @@ def read_points(
     if x is None or y is None:
         table, x, y = _from_geometry(table, name, crs)
     _require(table, (time, end, x, y, type, force, id), name)
-    refuse_person_values(table, where=name, known=(time, end, x, y, id))
+    refuse_person_values(table, where=name, known=(time, end, x, y))
     if len(table) == 0:
         raise InputError(f"{name}: got no rows, expected at least one event")
     stamps = _stamps(table[time], time, name, time_format)
+    if resolution == "time" and _months_only(stamps):
+        raise SchemaError(
+            f"{name}, column {time!r}: got the first of a month, 0 h, in every row, expected times; these tell the month "
+            "only: use resolution='month'"
+        )
     if at is not None and (stamps > np.datetime64(at.replace(tzinfo=None), "s")).any():
         row = int(np.flatnonzero(stamps > np.datetime64(at.replace(tzinfo=None), "s"))[0])
         raise SchemaError(
@@ -172,6 +178,12 @@ def _stamps(column: pd.Series, title: str, name: str, time_format: str | None, *
             "the first row's; time_format says how to read others"
         )
     return parsed.dt.tz_localize(None).to_numpy().astype("datetime64[s]")
+
+
+def _months_only(stamps: np.ndarray) -> bool:
+    """Tell whether stamps of several months are all a month's first moment."""
+    months = stamps.astype("datetime64[M]")
+    return len(stamps) >= _MANY and bool((stamps == months).all()) and bool((months != months[0]).any())
 
 
 def _ends(column: pd.Series, title: str, start: np.ndarray, name: str, time_format: str | None) -> np.ndarray:

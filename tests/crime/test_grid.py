@@ -78,3 +78,10 @@ def test_limits(town_events: Events, town_grid: Grid) -> None:
     with pytest.raises(InputError, match="expected the grid's EPSG:27700"):
         town_grid.count(Events(town_events.frame.to_crs("EPSG:32631"), *[getattr(town_events, f) for f in (
             "quality", "completeness", "resolution", "attribution")]))  # fmt: skip
+
+
+def test_a_plane_in_feet_or_of_no_name_is_refused() -> None:
+    with pytest.raises(InputError, match="US survey foot"):
+        make_grid(shapely.box(0, 0, 5000, 5000), crs="EPSG:2263")
+    with pytest.raises(InputError, match="plane"):
+        make_grid(gpd.GeoDataFrame(geometry=[shapely.box(0, 0, 1000, 1000)]))

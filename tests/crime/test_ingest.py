@@ -188,6 +188,21 @@ def test_exact_positions_are_refused(write_street: Write, street_row: Row) -> No
         read_events(write_street(street_row(1, Longitude="1.3000123456")))
 
 
+def test_exact_positions_without_streets_are_refused(write_street: Write, street_row: Row) -> None:
+    """Streets and LSOAs tell snap points from exact positions; leaving them out is no way around."""
+    nameless = {"Location": "", "LSOA code": "", "LSOA name": ""}
+    rows = [street_row(k, **(nameless | {"Longitude": f"{1.3 + k / 1e4:.6f}"})) for k in range(1, 20)]
+    with pytest.raises(RefusedError, match="no street"):
+        read_events(write_street(*rows))
+
+
+@pytest.mark.parametrize("force", ["Police Service of Northern Ireland", "northern-ireland"])
+def test_a_force_by_its_slug(force: str, write_street: Write, street_row: Row) -> None:
+    name = "Police Service of Northern Ireland"
+    folder = write_street(street_row(1, force=name, Longitude="-5.930000", Latitude="54.600000"), slug="northern-ireland")
+    assert read_events(folder, force=force).frame["force"].tolist() == [name]
+
+
 def test_sources_that_are_none(tmp_path: Path, write_street: Write, street_row: Row) -> None:
     with pytest.raises(InputError, match="no such file or folder: nowhere"):
         read_events(tmp_path / "nowhere")

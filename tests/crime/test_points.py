@@ -163,3 +163,22 @@ def test_spans_come_from_a_file(table: pd.DataFrame, tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"a month has no hours"):
         read_points(spans, end="until", resolution="month", **NAMED)
     assert read_points(spans.assign(until=np.nan), end="until", **NAMED).frame["end"].isna().all()
+
+
+def test_months_are_not_taken_for_times(table: pd.DataFrame) -> None:
+    """Read as stamps, months would let in the models made of days."""
+    months = pd.concat([table] * 5, ignore_index=True).assign(date=[f"2020-{m % 12 + 1:02d}" for m in range(15)])
+    with pytest.raises(SchemaError, match="resolution='month'"):
+        read_points(months, **NAMED)
+    assert read_points(months, **NAMED, resolution="month").resolution == "month"
+
+
+def test_an_id_that_is_a_person_is_refused(table: pd.DataFrame) -> None:
+    with pytest.raises(RefusedError, match="e-mail"):
+        read_points(table.assign(ref=["a@example.org", "b@example.org", "c@example.org"]), id="ref", **NAMED)
+
+
+def test_a_stretched_plane_is_refused(table: pd.DataFrame) -> None:
+    """In the web's Mercator, a cell of 250 m in Chicago is 186 m wide on the ground."""
+    with pytest.raises(InputError, match=r"1\.34 m in EPSG:3857"):
+        read_points(table, **(NAMED | {"plane": "EPSG:3857"}))
