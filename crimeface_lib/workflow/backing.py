@@ -7,10 +7,12 @@ store has spaces of its own, told apart by its keys. Ledgers, encrypted contents
 from __future__ import annotations
 
 import shlex
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
 from crimeface_lib.core.errors import ConfigError
+from crimeface_lib.core.files import write_atomic
 from crimeface_lib.core.plugins import load_backend
 from crimeface_lib.core.settings import Settings
 from crimeface_lib.storage import DocumentStore, KeyRing, TinyDocuments, Vault, open_documents
@@ -18,6 +20,7 @@ from crimeface_lib.storage.locking import file_lock, held
 from crimeface_lib.storage.unlock import Command, MasterKey, Passphrase, Unlock
 
 _CONTENT_KEY = "content.key"
+_NEXT = "next"  # folder of the key that a renewal, once it is done, puts in the place of the one before
 
 
 def unlock_by(settings: Settings) -> Unlock | None:
@@ -94,6 +97,20 @@ def content_key(folder: Path, name: str, *, keys: KeyRing, first: bytes | None =
     path = folder / name / _CONTENT_KEY
     path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
     return keys.data_key(path, context=name.encode(), first=first)
+
+
+def next_key(folder: Path, name: str, *, keys: KeyRing, create: bool = False) -> bytes | None:
+    """Return the key under which a renewal seals the part ``name`` anew; None where none was begun."""
+    begun = (folder / name / _NEXT / _CONTENT_KEY).exists()
+    return content_key(folder, f"{name}/{_NEXT}", keys=keys) if begun or create else None
+
+
+def adopt_next_key(folder: Path, name: str, *, keys: KeyRing, key: bytes) -> None:
+    """Make the ``key`` of a renewal the one of the part ``name``; the one before is gone."""
+    path = folder / name / _CONTENT_KEY
+    with held(file_lock(path)):
+        write_atomic(path, keys.wrap(key, context=name.encode()), mode=0o600)
+    shutil.rmtree(folder / name / _NEXT, ignore_errors=True)
 
 
 def rotate_keys(folder: Path, *, keys: KeyRing, progress: Callable[[int, int], object] | None = None) -> int:

@@ -1,4 +1,4 @@
-"""Commands that hand a watchlist over and look after it: export, import, check."""
+"""Commands that hand a watchlist over and look after it: export, import, check, renew."""
 
 from __future__ import annotations
 
@@ -15,9 +15,7 @@ from crimeface_lib.storage.modes import refuse_others
 from crimeface_lib.workflow.cli_governance import As, Store, acting, open_store, out, watchlist
 
 _Name = Annotated[str, typer.Option(help="watchlist")]
-_Key = Annotated[
-    Path, typer.Option("--key", help="file of the transfer key; send it by another way")
-]
+_Key = Annotated[Path, typer.Option("--key", help="file of the transfer key; send it by another way")]
 
 
 @watchlist.command("export")
@@ -69,6 +67,15 @@ def watchlist_check(name: _Name = "default", store: Store = None) -> None:
     if wrong := entries.check():
         raise IntegrityError(f"{len(wrong)} of {len(entries)} records: {', '.join(wrong)}; restore them from a backup")
     out.print(f"{len(entries)} records are whole")
+
+
+@watchlist.command("renew")
+def watchlist_renew(name: _Name = "default", store: Store = None, actor: As = None) -> None:
+    """Seal every entry under a new key and forget the old one: for when the old one may be in other hands."""
+    opened = open_store(store)
+    by = opened.people.require(acting(opened, actor), "manage_people")
+    count = opened.renew_watchlist(name, actor=by.id)
+    out.print(f"{count} entries sealed under a new key; backups of the list are still opened by the old one")
 
 
 def _transfer_key(path: Path, *, create: bool) -> bytes:

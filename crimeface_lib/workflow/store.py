@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from crimeface_lib.core.clock import Clock, utc_now
-from crimeface_lib.core.errors import InputError, NotFoundError, RefusedError
+from crimeface_lib.core.errors import InputError, IntegrityError, NotFoundError, RefusedError
 from crimeface_lib.core.settings import Settings, load_settings
 from crimeface_lib.evidence import EvidenceStore
 from crimeface_lib.evidence.custody import account_of
@@ -28,6 +29,7 @@ from crimeface_lib.governance import (
     Use,
 )
 from crimeface_lib.storage import KeyRing, Ledger
+from crimeface_lib.storage.locking import file_lock, held
 from crimeface_lib.workflow import backing
 from crimeface_lib.workflow.config import RunConfig
 
@@ -109,6 +111,7 @@ class CaseStore:
         named = [("embedders", "embed", "embedder"), ("detectors", "embed", "detector")]
         named += [("morphable_models", "reconstruct", "model")]
         named += [("place_models", "predict_places", "model")] if getattr(cfg, "predict", False) else []
+        named += [("profile_models", "geographic_profile", "method")] if getattr(cfg, "series", None) else []
         for kind, section, field in named:
             name = getattr(getattr(cfg, section, None), field, "auto")
             try:
@@ -159,6 +162,11 @@ class CaseStore:
         records = backing.open_records(
             path / "entries.json", part=f"watchlist.{name}", keys=self.keys, settings=self.settings
         )
+        if new := backing.next_key(self.folder, f"watchlists/{name}", keys=self.keys):  # a renewal was interrupted
+            with suppress(IntegrityError):  # before it sealed anything
+                Watchlist.open(path, key=new, clock=self.clock, documents=records, purge=False)
+                backing.adopt_next_key(self.folder, f"watchlists/{name}", keys=self.keys, key=new)
+                key = new
         watchlist = Watchlist.open(path, key=key, clock=self.clock, documents=records, purge=False)
         if ended := watchlist.expired():
             ids = {record: f"watchlist:{name}:{record}" for record in ended}
@@ -166,6 +174,22 @@ class CaseStore:
             watchlist.purge(held=held)
             self.disposer.note([id for record, id in ids.items() if record not in held], category="watchlist")
         return watchlist
+
+    def renew_watchlist(self, name: str, *, actor: str) -> int:
+        """Seal every entry of a watchlist under a new key and forget the old one; return how many there are.
+
+        Unlike ``rotate_keys`` it seals the contents anew: for when the list's own key may be in other hands. Where it
+        was interrupted, the list opens by the key that it is sealed under.
+        """
+        part = f"watchlists/{name}"
+        with held(file_lock(self.folder / "rotation")):
+            watchlist = self.open_watchlist(name)
+            new = backing.next_key(self.folder, part, keys=self.keys, create=True)
+            assert new is not None
+            count = int(watchlist.renew(key=new))
+            backing.adopt_next_key(self.folder, part, keys=self.keys, key=new)
+        self.audit.record("watchlist.renewed", actor=actor, at=self.clock(), watchlist=name, entries=count)
+        return count
 
     def rotate_keys(self, *, actor: str, progress: Callable[[int, int], object] | None = None) -> int:
         """Rotate the keys, or finish a rotation that was interrupted; return how many keys were rewrapped."""

@@ -6,12 +6,39 @@ import json
 from datetime import date
 
 import numpy as np
+import pytest
 
 from crimeface_lib.core.settings import load_settings
-from crimeface_lib.recognition import Embeddings, load_calibration
+from crimeface_lib.recognition import Embeddings, Watchlist, load_calibration
+from crimeface_lib.workflow import backing
 from crimeface_lib.workflow.store import CaseStore
 
 FACTS = {"source": "s", "rationale": "r", "category": "c", "added_by": "rhea", "expires": date(9999, 1, 1)}
+
+
+def renew_step_by_step(run, store, monkeypatch) -> None:
+    """A new key for a list; the list opens wherever the renewal was interrupted."""
+    where, old = ("--store", store.folder), (store.folder / "watchlists/default/content.key").read_bytes()
+    assert run("watchlist", "renew", *where, "--as", "rhea")[0] == 3, "a researcher does not renew keys"
+    sealed = [one.to_dict() for one in store.open_watchlist("default").entries()]
+    with monkeypatch.context() as patch:
+        patch.setattr(Watchlist, "renew", lambda *_, **__: (_ for _ in ()).throw(KeyboardInterrupt))
+        with pytest.raises(KeyboardInterrupt):
+            store.renew_watchlist("default", actor="ada")
+    assert len(store.open_watchlist("default").entries()) == 3, "under the old key still"
+    store.rotate_keys(actor="ada")
+    with monkeypatch.context() as patch:
+        patch.setattr(backing, "adopt_next_key", lambda *_, **__: (_ for _ in ()).throw(KeyboardInterrupt))
+        with pytest.raises(KeyboardInterrupt):
+            store.renew_watchlist("default", actor="ada")
+    assert [one.to_dict() for one in store.open_watchlist("default").entries()] == sealed, "under the new one"
+    assert not (store.folder / "watchlists/default/next").exists()
+    before = (store.folder / "watchlists/default/content.key").read_bytes()
+    code, said = run("watchlist", "renew", *where, "--as", "ada")
+    assert (code, "3 entries sealed under a new key" in said) == (0, True), said
+    assert old != before != (store.folder / "watchlists/default/content.key").read_bytes()
+    assert run("watchlist", "check", *where)[1].startswith("3 records are whole")
+    assert len(store.audit.events("watchlist.renewed")) == 1
 
 
 def test_a_list_goes_from_one_store_to_another(workplace, monkeypatch, tmp_path):
@@ -49,6 +76,7 @@ def test_a_list_goes_from_one_store_to_another(workplace, monkeypatch, tmp_path)
         ["watchlist.exported"], ["watchlist.imported", "watchlist.imported"],
     ]  # fmt: skip
     path = stores[1] / "watchlists" / "default" / "entries.json"
+    renew_step_by_step(run, CaseStore.open(stores[1], settings=load_settings()), monkeypatch)
     tables = json.loads(path.read_bytes())
     del tables["entries"]["2"]
     path.write_text(json.dumps(tables))
