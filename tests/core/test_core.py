@@ -16,7 +16,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from crimeface_lib.core import errors
+from crimeface_lib.core import errors, plugins
 from crimeface_lib.core.arrays import check_array, check_image, check_vector
 from crimeface_lib.core.artifacts import Artifact, download, find
 from crimeface_lib.core.clock import from_iso, to_iso
@@ -137,9 +137,12 @@ def test_results_become_json():
     }
 
 
-def test_a_missing_backend_names_what_is_there_and_the_remedy():
-    with pytest.raises(errors.MissingBackendError, match=r"no embedder 'onnx'; installed: .*dlib.*pip install"):
-        load_backend("embedders", "onnx")
+def test_a_missing_backend_names_what_is_there_and_the_remedy(monkeypatch):
+    with pytest.raises(errors.MissingBackendError, match=r"no embedder 'other'; installed: dlib, onnx.*README"):
+        load_backend("embedders", "other")
+    monkeypatch.setattr(plugins, "entry_points", lambda group: ())  # as if that package weren't there
+    with pytest.raises(errors.MissingBackendError, match=r"no embedder 'onnx'; installed: none; pip install"):
+        plugins.load_backend.__wrapped__("embedders", "onnx")
 
 
 def test_settings_come_from_the_environment_and_an_empty_path_is_unset(monkeypatch, tmp_path):

@@ -10,7 +10,6 @@ import pytest
 from crimeface_lib.core.errors import InputError
 from crimeface_lib.metrics import (
     cllr,
-    cllr_min,
     count_scores,
     devpav,
     empirical_cross_entropy,
