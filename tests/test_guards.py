@@ -366,4 +366,4 @@ def test_every_forecast_of_places_carries_its_feedback_audit():
     for path in sorted((ROOT / "notebooks").rglob("*.ipynb")):
         code = "\n".join(c.source for c in nbformat.read(path, as_version=4).cells if c.cell_type == "code")
         if "crime.predict_places" in code:
-            assert re.search(r"simulate_feedback|audit_forecast|feedback_audit", code), path.name
+            assert re.search(r"simulate_feedback|check_places", code), path.name

@@ -39,6 +39,15 @@ from crimeface_lib.reporting.notify import (
     send_notice,
 )
 from crimeface_lib.reporting.pdf import find_chromium, html_to_pdf
+from crimeface_lib.reporting.place_figures import (
+    contributions_figure,
+    feedback_figure,
+    hit_rate_figure,
+    horizon_in_words,
+    reliability_figure,
+    risk_map,
+    stability_map,
+)
 from crimeface_lib.reporting.place_maps import hotspot_map, profile_map
 from crimeface_lib.reporting.protection_figures import unlinkability_figure
 from crimeface_lib.reporting.publish import Cover, publish_notebook
@@ -58,6 +67,7 @@ from crimeface_lib.reporting.series_figures import (
     decomposition_figure,
     forecast_figure,
     seasonal_profile_figure,
+    series_panels_figure,
 )
 from crimeface_lib.reporting.style import house_style
 from crimeface_lib.reporting.tables import format_count, format_lr, format_mm, format_percent, html_table
@@ -81,6 +91,7 @@ __all__ = [
     "completeness_figure",
     "contact_sheet",
     "crime_map",
+    "contributions_figure",
     "cumulative_error_figure",
     "custody_timeline",
     "decomposition_figure",
@@ -91,12 +102,15 @@ __all__ = [
     "error_by_pose_figure",
     "face_sheet",
     "face_view",
+    "feedback_figure",
     "find_chromium",
     "forecast_figure",
     "format_count",
     "format_lr",
     "format_mm",
     "format_percent",
+    "hit_rate_figure",
+    "horizon_in_words",
     "hotspot_map",
     "house_style",
     "html_table",
@@ -114,13 +128,17 @@ __all__ = [
     "publish_notebook",
     "quality_figure",
     "recovered_figure",
+    "reliability_figure",
     "review_due",
+    "risk_map",
     "runs_figure",
     "score_figure",
     "score_histogram_figure",
     "seasonal_profile_figure",
     "send_notice",
+    "series_panels_figure",
     "snapshot_html",
+    "stability_map",
     "tippett_figure",
     "uncertainty_sheet",
     "unlinkability_figure",

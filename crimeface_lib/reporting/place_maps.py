@@ -80,7 +80,7 @@ def hotspot_map(
         if len(sensitivity.grid) != len(found.grid) or sensitivity.grid.origin != found.grid.origin:
             raise InputError("sensitivity: got one on another grid, expected the one of the map beside it")
         panels.append(_stability(sensitivity))
-    return _draw(found.grid.cells, panels, attribution=attribution, caveat=caveat, outline=outline, alt=title)
+    return draw_panels(found.grid.cells, panels, attribution=attribution, caveat=caveat, outline=outline, alt=title)
 
 
 def profile_map(
@@ -105,7 +105,7 @@ def profile_map(
     index = profile.grid.index_of(profile.sites[["x", "y"]].to_numpy())
     dotted = np.bincount(index[index >= 0], minlength=len(profile.grid)) > 0
     panel = Panel(title, legend, classes, dotted=dotted)
-    return _draw(profile.grid.cells, [panel], attribution=attribution, caveat=caveat, outline=outline, alt=title)
+    return draw_panels(profile.grid.cells, [panel], attribution=attribution, caveat=caveat, outline=outline, alt=title)
 
 
 def _hot_and_cold(found: Hotspots) -> tuple[str, list[Class]]:
@@ -165,9 +165,10 @@ def _stability(found: Sensitivity) -> Panel:
     )  # fmt: skip
 
 
-def _draw(
+def draw_panels(
     cells: gpd.GeoDataFrame, panels: Sequence[Panel], *, attribution: str, caveat: str, outline: Any, alt: str
 ) -> Figure:
+    """Draw one map beside or above another, each with its legend, over one caption."""
     shape, many = map_shape(cells), len(panels)
     beside = many > 1 and shape > 0.5
     with house_style():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from textwrap import fill
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -150,6 +151,63 @@ def forecast_figure(
         _periods(axes, index)
         _legend(figure, axes)
     return figure
+
+
+def series_panels_figure(
+    history: pd.DataFrame, found: Forecast, *, level: str | None = None, most: int = 12, past: int = 36
+) -> Figure:
+    """Draw the past and the months ahead of each series of one level, the largest first, each on its own scale.
+
+    Parameters
+    ----------
+    history : the counts that ``found`` continues, all of them. level : the finest where not given.
+
+    Raises
+    ------
+    SchemaError : no such level.
+    """
+    levels = list(dict.fromkeys(found.table["level"]))
+    if level is not None and level not in levels:
+        raise SchemaError(f"level: got {level!r}, expected one of {', '.join(levels)}")
+    level = level or levels[-1]
+    rows = found.table[found.table["level"] == level]
+    order = rows.groupby("series")["expected"].sum().sort_values(ascending=False).index
+    names = list(order[:most])
+    sums = _sums(history, levels.index(level), len(levels))
+    across = min(3, len(names))
+    down = -(-len(names) // across)
+    with house_style():
+        alt = f"Past and expected counts of {len(names)} of {len(order)} series, {found.confidence:.0%} intervals"
+        figure = new_figure(height=0.7 + 1.45 * down, alt=alt)
+        grid = figure.subplots(down, across, squeeze=False)
+        for axes, name in zip(grid.ravel(), names, strict=False):
+            part, shown = rows[rows["series"] == name], sums[name].iloc[-past:]
+            x, ahead = np.arange(len(shown)), len(shown) + np.arange(len(part))
+            _shade(axes, np.r_[shown.isna().to_numpy(), np.zeros(len(part), dtype=bool)])
+            axes.plot(x, shown, color=MUTED, linewidth=1.1, label="recorded")
+            axes.axvline(len(shown) - 0.5, color=LINE, linewidth=1.0)
+            _band(axes, ahead, part["low"], part["high"], f"interval meant to hold {found.confidence:.0%}")
+            axes.plot(ahead, part["expected"], color=BLUE, marker="o", markersize=2.6, label="expected")
+            axes.set_ylim(0, axes.get_ylim()[1])
+            axes.set_title(fill(name, 30), size=8)
+            years = [(k, month.year) for k, month in enumerate(shown.index) if month.month == 1]
+            axes.set_xticks([k for k, _ in years], [str(year) for _, year in years])
+            axes.grid(axis="y")
+            _thousands(axes)
+        for axes in grid.ravel()[len(names) :]:
+            axes.set_axis_off()
+        figure.supylabel("recorded events a month", size=8)
+        _legend(figure, *grid.ravel()[: len(names)])
+    return figure
+
+
+def _sums(history: pd.DataFrame, place: int, levels: int) -> pd.DataFrame:
+    """Return the counts of one level of a hierarchy under the names that the forecast gives its series."""
+    if place == 0 and levels > 1:
+        return history.sum(axis=1, min_count=1).to_frame("total")
+    depth = max(place, 1) if levels > 1 else history.columns.nlevels
+    sums = history.T.groupby(level=list(range(depth)), sort=False).sum(min_count=1).T
+    return sums.set_axis([" × ".join(map(str, k if isinstance(k, tuple) else (k,))) for k in sums.columns], axis=1)
 
 
 def seasonal_profile_figure(found: SeasonalProfile) -> Figure:

@@ -12,6 +12,7 @@ from pathlib import Path
 from crimeface_lib.core.errors import CrimefaceError, InputError
 from crimeface_lib.core.settings import Settings, load_settings
 from crimeface_lib.metrics import read_surface
+from crimeface_lib.workflow._crime_config import CrimeDataConfig, CrimeForecastConfig, CrimePlacesConfig
 from crimeface_lib.workflow.config import (
     CrimeOverviewConfig,
     EvaluateReconstructionConfig,
@@ -20,6 +21,7 @@ from crimeface_lib.workflow.config import (
     ReconstructManyConfig,
     RunConfig,
 )
+from crimeface_lib.workflow.gated import SERIES_MODEL
 from crimeface_lib.workflow.identity import TOKEN, identify
 from crimeface_lib.workflow.origin import login_name
 from crimeface_lib.workflow.store import CaseStore
@@ -46,6 +48,10 @@ def check_inputs(steps: tuple[RunConfig, ...]) -> None:
             _check_crime(cfg.crime, layout=cfg.read_events.layout)
             if cfg.groups is not None and not cfg.groups.is_file():
                 raise InputError(f"groups: got {cfg.groups}, expected a CSV file with columns area, group")
+        elif isinstance(cfg, CrimeDataConfig):
+            from crimeface_lib.workflow.crime_pages import check_crime_data
+
+            check_crime_data(cfg)
         elif isinstance(cfg, ReconstructManyConfig | EvaluateReconstructionConfig):
             _check_photos(cfg.photos, least=2 if isinstance(cfg, ReconstructManyConfig) else 1)
 
@@ -93,12 +99,13 @@ def check_policy(steps: tuple[RunConfig, ...], *, settings: Settings | None = No
             store.open_watchlist(cfg.watchlist)
             for reviewer in cfg.reviewers:
                 store.people.require(store.people.get(reviewer), "decide_candidates")
-        elif isinstance(cfg, CrimeOverviewConfig) and cfg.predict:
+        elif isinstance(cfg, CrimeForecastConfig | CrimeOverviewConfig | CrimePlacesConfig) and cfg.predict:
             from crimeface_lib.crime import MODEL_VERSION
 
             store = CaseStore.of(cfg, settings=settings)
-            model = cfg.predict_places.model
-            store.permit("place_prediction", cfg, dataset=cfg.dataset, model=model, version=MODEL_VERSION)
+            series = isinstance(cfg, CrimeForecastConfig)
+            model, version = SERIES_MODEL if series else (cfg.predict_places.model, MODEL_VERSION)
+            store.permit("place_prediction", cfg, dataset=cfg.dataset, model=model, version=version)
 
 
 def _check_photo(path: Path, *, which: str | int, name: str) -> None:

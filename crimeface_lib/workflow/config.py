@@ -12,45 +12,18 @@ from datetime import date
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import Field, ValidationError, field_validator
 
 from crimeface_lib.core.errors import ConfigError, InputError
 from crimeface_lib.core.settings import Settings, load_settings
 from crimeface_lib.core.yamltext import read_yaml
-
-
-class Section(BaseModel):
-    """Part of a config: frozen, and nothing unknown is let in."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class RunConfig(Section):
-    """What every run has, whatever its notebook does."""
-
-    notebook: str
-    title: str
-    question: str = Field(description="what was asked, in words a reviewer reads first")
-    purpose: str = Field("research", description="why; compared with the purposes an approved DPIA allows")
-    actor: str = Field("", description="who runs it; the login name where empty")
-    case: str | None = Field(None, description="case reference; an opaque id, never a person's name")
-    store: Path | None = Field(
-        None, description="evidence, watchlists, approvals and keys; .crimeface/store by default"
-    )
-    run: Path | None = Field(None, description="folder of the run this notebook belongs to; a new one where empty")
-    seed: int = Field(0, ge=0)
-    device: str = "auto"
-    method_validation: str | None = Field(None, description="validation id; without one: not validated for casework")
-
-    def without(self) -> tuple[str, ...]:
-        """Return the tags of the notebook's cells that this config leaves out."""
-        return ()
-
-    @field_validator("*", mode="before")
-    @classmethod
-    def _blank_is_unset(cls, value: Any, info: Any) -> Any:
-        optional = cls.model_fields[info.field_name].default is None
-        return None if optional and isinstance(value, str) and value.strip().lower() in {"", "none", "null"} else value
+from crimeface_lib.workflow._config_base import RunConfig, Section
+from crimeface_lib.workflow._crime_config import (
+    CrimeForecastConfig,
+    CrimePlacesConfig,
+    GridSection,
+    ReadEventsSection,
+)
 
 
 class ReconstructSection(Section):
@@ -126,15 +99,6 @@ class RecogniseConfig(RunConfig):
     )
     embed: EmbedSection = EmbedSection()
     search: SearchSection = SearchSection()
-
-
-class ReadEventsSection(Section):
-    layout: str = "police.uk"
-    force: str | None = None
-
-
-class GridSection(Section):
-    cell: float = Field(250.0, gt=0, description="side of a map cell, metres")
 
 
 class KdeSection(Section):
@@ -245,6 +209,8 @@ CONFIGS: dict[str, type[RunConfig]] = {
         EvaluateReconstructionConfig,
         RecogniseConfig,
         CrimeOverviewConfig,
+        CrimeForecastConfig,
+        CrimePlacesConfig,
         CaseReportConfig,
         EvidenceCaseConfig,
         DpiaConfig,
@@ -323,6 +289,8 @@ def build_config(values: Mapping[str, Any]) -> Any:
 
 def _explain(problem: Any, model: type[RunConfig]) -> str:
     where = ".".join(str(part) for part in problem["loc"])
+    if not where:  # the parts do not fit together; the message names them
+        return str(problem["msg"]).removeprefix("Value error, ")
     if problem["type"] == "extra_forbidden":
         return f"unknown parameter {where!r}; known: {', '.join(model.model_fields)}"
     if problem["type"] == "missing":

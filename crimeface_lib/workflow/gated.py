@@ -17,8 +17,10 @@ if TYPE_CHECKING:
 
 #: What kind of permit a gated function needs.
 _KINDS = {"search": "face_search", "geographic_profile": "geographic_profile"} | dict.fromkeys(
-    ("predict_places", "evaluate_places", "tune_places", "check_places"), "place_prediction"
+    ("predict_places", "evaluate_places", "tune_places", "check_places", "forecast"), "place_prediction"
 )  # an evaluation also runs models to compare with, on past months only; its result says so
+#: How an assessment names the pool that ``crime.forecast`` weights anew each time, and its version.
+SERIES_MODEL = ("series_pool", "1")
 
 
 def run_under_permit(
@@ -74,6 +76,8 @@ def _check_covered(
         version = use.model_version
     forecast = arguments[2] if len(arguments) > 2 and kind == "place_prediction" else None
     model = getattr(probe, "embedder", getattr(forecast, "model", options.get("model", use.model)))
+    if getattr(function, "__name__", "") == "forecast":
+        model, version = SERIES_MODEL
     if kind == "geographic_profile":
         model = options.get("method", signature(function).parameters["method"].default)
     got = {"kind": kind, "model": model, "model_version": version}

@@ -26,7 +26,7 @@ from crimeface_lib.core.random import make_rng
 from crimeface_lib.core.results import to_plain
 from crimeface_lib.core.settings import Settings, load_settings
 from crimeface_lib.workflow.config import RunConfig, input_fields
-from crimeface_lib.workflow.gated import run_under_permit
+from crimeface_lib.workflow.gated import SERIES_MODEL, run_under_permit
 from crimeface_lib.workflow.identity import identify
 from crimeface_lib.workflow.origin import code_version, login_name
 from crimeface_lib.workflow.shown import NotShown, SavedFigure, SavedTable
@@ -126,15 +126,24 @@ class Run:
         A DPIA for a synthetic dataset covers the synthetic sample only: what the events are is read from them, not
         from what the config calls them.
         """
-        from crimeface_lib.crime import MODEL_VERSION, SYNTHETIC_ATTRIBUTION
+        from crimeface_lib.crime import MODEL_VERSION
 
-        dataset, model = self.cfg.dataset, self.cfg.predict_places.model  # type: ignore[attr-defined]
+        return self._permit_forecast(events, self.cfg.predict_places.model, MODEL_VERSION)  # type: ignore[attr-defined]
+
+    def permit_series(self, events: Any) -> Any:
+        """Return the permit to forecast monthly counts of ``events``, by type or area; as for places."""
+        return self._permit_forecast(events, *SERIES_MODEL)
+
+    def _permit_forecast(self, events: Any, model: str, version: str) -> Any:
+        from crimeface_lib.crime import SYNTHETIC_ATTRIBUTION
+
+        dataset = self.cfg.dataset  # type: ignore[attr-defined]
         if dataset.startswith("synthetic-") and events.attribution != SYNTHETIC_ATTRIBUTION:
             raise RefusedError(
                 f"dataset: these events are not the synthetic sample, so {dataset!r} doesn't name them; "
                 "say what they are, under a DPIA that covers it, or leave the forecast out with predict=false"
             )
-        return self.permit("place_prediction", dataset=dataset, model=model, version=MODEL_VERSION)
+        return self.permit("place_prediction", dataset=dataset, model=model, version=version)
 
     def permit_profile(self, events: Any, *, dataset: str, method: str = "bayes") -> Any:
         """Return the permit to profile a series with ``crime.geographic_profile``; synthetic names are for synthetic

@@ -18,6 +18,8 @@ NEEDED = {
     "evaluate_reconstruction": {"photos": "photos"},
     "recognise": {"probe": "a.jpg"},
     "crime_overview": {"crime": "a.zip"},
+    "crime_forecast": {"crime": "a.zip"},
+    "crime_places": {"crime": "a.zip"},
     "case_report": {"photo": "a.jpg", "crime": "a.zip"},
 }
 #: Where the function of a section lives, under the section's name or this one.
@@ -30,6 +32,11 @@ FUNCTIONS = {
     "kde": ("crime", "kde"),
     "predict_places": ("crime", "predict_places"),
     "evaluate_places": ("crime", "evaluate_places"),
+    "check_places": ("crime", "check_places"),
+    "decompose": ("crime", "decompose"),
+    "change_points": ("crime", "change_points"),
+    "calendar_effects": ("crime", "calendar_effects"),
+    "forecast": ("crime", "forecast"),
     "audit_bias": ("governance", "audit_bias"),
 }
 
