@@ -7,10 +7,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from crimeface_lib.core.artifacts import Artifact, find
 from crimeface_lib.core.errors import InputError, IntegrityError, MissingArtifactError
-from crimeface_lib.core.hashing import sha256_file
+from crimeface_lib.core.hashing import sha256_bytes
 from crimeface_lib.core.types import FloatArray, ImageArray
 from crimeface_lib.faces.align import face_from_marks
 from crimeface_lib.faces.detect import Face, resize
@@ -46,8 +47,8 @@ class YuNetDetector:
     def __init__(self, path: str | Path | None = None, *, sha256: str | None = None, threshold: float = 0.7) -> None:
         if not 0 < threshold < 1:
             raise InputError(f"threshold: got {threshold}, expected a number between 0 and 1")
-        self.path = find(YUNET) if path is None else _checked(Path(path), sha256)
-        self.version = str(YUNET.sha256) if path is None else str(sha256).lower()
+        self.path = find(YUNET) if path is None else Path(path)
+        self._data, self.version = _read(self.path, YUNET.sha256 if path is None else sha256)
         self.threshold = threshold
         self._thread = threading.local()  # the net keeps its input size, so each thread has one of its own
         self.detect(np.zeros((64, 64, 3), np.uint8))  # a file that is no such net is told here
@@ -74,18 +75,22 @@ class YuNetDetector:
 
         if not hasattr(self._thread, "net"):
             try:
-                self._thread.net = cv2.FaceDetectorYN.create(str(self.path), "", (320, 320), self.threshold)
+                self._thread.net = cv2.FaceDetectorYN.create(
+                    "onnx", self._data, np.empty(0, np.uint8), (320, 320), self.threshold
+                )
             except cv2.error as error:
                 raise InputError(f"{self.path.name}: {error}; expected an ONNX net with YuNet's outputs") from error
         return self._thread.net
 
 
-def _checked(path: Path, sha256: str | None) -> Path:
+def _read(path: Path, sha256: str | None) -> tuple[npt.NDArray[np.uint8], str]:
+    """Return the bytes of the net and their digest: those that were hashed are those that are run."""
     if not path.is_file():
         raise MissingArtifactError(f"detector: got no file {path.name!r}, expected an ONNX net; {YUNET.remedy}")
-    digest = sha256_file(path)
+    data = path.read_bytes()
+    digest = sha256_bytes(data)
     if sha256 is None:
         raise InputError(f"sha256: got none for {path.name!r}, expected its digest; it is {digest}: check the source")
     if digest != sha256.lower():
         raise IntegrityError(f"{path.name}: got SHA-256 {digest[:16]}…, expected {sha256[:16]}…; copy the file again")
-    return path
+    return np.frombuffer(data, np.uint8), digest

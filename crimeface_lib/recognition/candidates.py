@@ -216,7 +216,8 @@ def caveats(
         "people). They do not carry over to photos of another kind, such as CCTV, low resolution, strong light or "
         "other ages, without a calibration on pairs like those of the case; the intervals do not cover that "
         "difference. Its different people are paired at random: people of one sex, age and origin resemble each other "
-        "more, so where the alternative is such a person the LR is too high.",
+        "more, relatives and twins most of all, so where the alternative is such a person the LR is too high, by an "
+        "amount that is not known.",
         f"{gallery_size:,} entries were searched and the best {shown:,} are shown. The more entries, the more resemble "
         "the probe by chance, so the first rank is no evidence by itself. Where the score is the only evidence, an LR "
         "below the number of people who could be the person in the probe leaves it more likely to be someone else.",
