@@ -9,7 +9,7 @@ import numpy as np
 
 from crimeface_lib.core.errors import InputError, SchemaError
 from crimeface_lib.core.types import BoolArray, FloatArray
-from crimeface_lib.crime.events import ASB, COLUMNS, check_plane
+from crimeface_lib.crime.events import ASB, COLUMNS
 from crimeface_lib.crime.quality import POLICIES
 
 if TYPE_CHECKING:

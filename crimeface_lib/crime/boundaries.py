@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from crimeface_lib.core.errors import InputError, SchemaError
-from crimeface_lib.crime import _assemble
+from crimeface_lib.crime.events import check_plane
 
 if TYPE_CHECKING:
     import geopandas as gpd
@@ -40,7 +40,7 @@ def read_boundaries(
     import pyogrio
     import shapely
 
-    _assemble.check_plane(crs)
+    check_plane(crs)
     file = Path(path)
     if not file.is_file():
         raise InputError(f"boundaries: no such file: {file.name}")

@@ -181,8 +181,9 @@ class Events(Result):
     ) -> Events:
         """Return the events of some types or forces with ``start`` <= time < ``end``.
 
-        Completeness keeps telling which months the source covers (of these forces and this span). A month that ``start``
-        or ``end`` cuts in two is a gap in monthly series. Where only the month is known, ``start`` stands for its month.
+        Completeness keeps telling which months the source covers (of these forces and this span). A month that
+        ``start`` or ``end`` cuts in two is a gap in monthly series. Where only the month is known, ``start`` stands for
+        its month.
 
         Raises
         ------

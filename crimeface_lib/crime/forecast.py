@@ -11,7 +11,10 @@ from crimeface_lib.core.errors import InputError
 from crimeface_lib.core.results import Result, to_plain
 from crimeface_lib.core.types import FloatArray, IntArray
 from crimeface_lib.crime._periods import read_periods
+from crimeface_lib.crime.events import found_by_policing
+from crimeface_lib.crime.persons import refuse_person_columns, refuse_person_values
 from crimeface_lib.crime.series_pool import FORECAST_MODELS, model_pool
+from crimeface_lib.crime.timeseries import FOUND_BY_POLICING
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -38,7 +41,7 @@ class Forecast(Result):
         units of the seasonal naive one), ``weight``.
     confidence : of the intervals. coverage : share of past months inside intervals that were drawn the same way from
         the months before alone; NaN where there are too few to tell. checked : the same per level.
-    gaps : months without data, left out.
+    gaps : months without data, left out. excluded : series left out, because they are found by policing.
     """
 
     table: pd.DataFrame = field(repr=False)
@@ -48,6 +51,7 @@ class Forecast(Result):
     checked: pd.DataFrame = field(repr=False)
     gaps: tuple[str, ...]
     caveats: tuple[str, ...]
+    excluded: tuple[str, ...] = ()
 
     def to_frame(self) -> pd.DataFrame:
         """The table."""
@@ -57,7 +61,7 @@ class Forecast(Result):
         return {
             "table": to_plain(self.table.astype({"month": str})), "pool": to_plain(self.pool), "gaps": list(self.gaps),
             "confidence": self.confidence, "coverage": to_plain(self.coverage), "checked": to_plain(self.checked),
-            "caveats": list(self.caveats),
+            "caveats": list(self.caveats), "excluded": list(self.excluded),
         }  # fmt: skip
 
     def _repr_html_(self) -> str:
@@ -67,8 +71,9 @@ class Forecast(Result):
 
 
 def forecast(
-    series: pd.Series | pd.DataFrame, *, horizon: int, model: str = "auto", confidence: float = 0.8
-) -> Forecast:
+    series: pd.Series | pd.DataFrame, *, horizon: int, model: str = "auto", confidence: float = 0.8,
+    police_discovered: bool = False,
+) -> Forecast:  # fmt: skip
     """Forecast monthly counts, one series or many, and make totals agree with their parts.
 
     ``auto`` weights each model of the pool by its error over the last 24 months, told apart for each level (the total,
@@ -84,10 +89,14 @@ def forecast(
     horizon : months ahead, 1 to 12.
     model : "auto", "best" or a name from ``FORECAST_MODELS``.
     confidence : share of months that the intervals are to hold.
+    police_discovered : forecast series of drugs, weapons and stop and search too, whose counts follow patrols. By
+        default columns so named are left out, of the totals as well.
 
     Raises
     ------
-    InputError : fewer than 18 months with data, or 6 of the last 24; negative counts, a horizon or model out of range.
+    InputError : fewer than 18 months with data, or 6 of the last 24; negative counts, a horizon or model out of range;
+        nothing but what policing finds.
+    RefusedError : series of persons: forecasts are of places and types.
 
     References: Bates & Granger 1969 (combination); Assimakopoulos & Nikolopoulos 2000 (Theta); Syntetos & Boylan 2005;
     Tashman 2000 (rolling origin); Wickramasuriya, Athanasopoulos & Hyndman 2019 (reconciliation); Vovk, Gammerman &
@@ -95,7 +104,7 @@ def forecast(
     """
     import pandas as pd
 
-    frame = series.to_frame("all") if isinstance(series, pd.Series) else series
+    frame, excluded, included = _of_types(series, police_discovered)
     values = _checked(frame, horizon, model, confidence)
     months = frame.index + horizon
     ahead = months[-horizon:]
@@ -125,7 +134,8 @@ def forecast(
     tried, inside = sum(level.tried for level in made), sum(level.inside for level in made)
     return Forecast(
         table, pool, confidence, inside / tried if tried else float("nan"),
-        pd.DataFrame(checks, columns=["level", "months", "coverage"]), gaps, _notes(gaps, checks, confidence),
+        pd.DataFrame(checks, columns=["level", "months", "coverage"]), gaps,
+        (*_on_policing(excluded, included), *_notes(gaps, checks, confidence)), excluded,
     )  # fmt: skip
 
 
@@ -154,6 +164,38 @@ def _notes(gaps: tuple[str, ...], checks: list[tuple[str, int, float]], confiden
         if months
     ]
     return tuple(said)
+
+
+def _of_types(series: Any, police_discovered: bool) -> tuple[pd.DataFrame, tuple[str, ...], tuple[str, ...]]:
+    """Return the table without series that policing finds, these, and what policing found of those that are left."""
+    import pandas as pd
+
+    if not isinstance(series, pd.Series | pd.DataFrame):
+        return series, (), ()  # refused with its type where periods are read
+    keys = pd.Index([series.name]) if isinstance(series, pd.Series) else series.columns
+    refuse_person_columns((name for name in keys.names if name is not None), where="series")
+    levels = pd.DataFrame({k: keys.get_level_values(k) for k in range(keys.nlevels)})
+    refuse_person_values(levels, where="series")
+    discovered = levels.map(found_by_policing).any(axis=1).to_numpy()
+    frame = series.to_frame("all") if isinstance(series, pd.Series) else series
+    inside = tuple(series.attrs.get(FOUND_BY_POLICING, ()))
+    if police_discovered or not discovered.any():
+        return frame, (), (*map(_words, keys[discovered]), *inside)
+    excluded = tuple(map(_words, keys[discovered]))
+    if discovered.all():
+        raise InputError(
+            f"series: got only {', '.join(excluded)}, found by policing; pass police_discovered=True to forecast them"
+        )
+    return frame.loc[:, ~discovered], excluded, inside
+
+
+def _on_policing(excluded: tuple[str, ...], included: tuple[str, ...]) -> list[str]:
+    said = []
+    if excluded:
+        said.append(f"Left out, because they are found by policing rather than reported: {', '.join(excluded)}.")
+    if included:
+        said.append(f"Counted in, though found by policing, so that they follow patrols: {', '.join(included)}.")
+    return said
 
 
 def _checked(frame: pd.DataFrame, horizon: int, model: str, confidence: float) -> FloatArray:

@@ -174,7 +174,7 @@ def make_grid(area: Any, *, cell: float = 250.0, crs: str | None = None, max_cel
     origin = (column0 * cell, row0 * cell)
     inside = _occupied(points, origin, cell, shape) if pad else _covered(area, origin, cell, shape)
     row, column = np.nonzero(inside)
-    return _lay(origin, shape, row, column, cell, crs, basis)
+    return _lay(origin, shape, row, column, cell, str(crs), basis)
 
 
 def regrid(grid: Grid, *, cell: float, shift: tuple[float, float] = (0.0, 0.0)) -> Grid:

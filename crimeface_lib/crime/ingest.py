@@ -21,6 +21,7 @@ from crimeface_lib.crime.events import (
     POLICE_UK_CAVEATS,
     SYNTHETIC_ATTRIBUTION,
     Events,
+    check_plane,
 )
 from crimeface_lib.crime.partitions import open_partitions
 from crimeface_lib.crime.quality import QualityReport, check_policies, completeness_matrix, find_gaps
@@ -93,7 +94,7 @@ def read_events(
     if layout == OWN:
         return open_partitions(source).select(forces=force).events()
     kind, name = kind_of(layout), Path(source).name
-    _assemble.check_plane(crs)
+    check_plane(crs)
     found = find_files(source, kind=kind, max_bytes=max_bytes)
     files = files_of(found.files, force)
     parsed = [parse(file, kind=kind) for file in files]

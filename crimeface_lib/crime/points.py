@@ -11,7 +11,7 @@ import numpy as np
 from crimeface_lib.core.errors import InputError, SchemaError
 from crimeface_lib.core.types import BoolArray, FloatArray
 from crimeface_lib.crime import _assemble
-from crimeface_lib.crime.events import Events
+from crimeface_lib.crime.events import Events, check_plane
 from crimeface_lib.crime.persons import refuse_person_columns, refuse_person_values
 from crimeface_lib.crime.quality import QualityReport, check_policies, completeness_matrix, find_gaps
 
@@ -83,7 +83,7 @@ def read_points(
     if end is not None and resolution == "month":
         raise InputError(f"end: got {end!r} with resolution='month', expected stamps: a month has no hours")
     plane = plane or crs
-    _assemble.check_plane(plane)
+    check_plane(plane)
     table, name = _read_table(source)
     refuse_person_columns(table.columns, where=name)
     if x is None or y is None:
@@ -95,8 +95,8 @@ def read_points(
     stamps = _stamps(table[time], time, name, time_format)
     if resolution == "time" and _months_only(stamps):
         raise SchemaError(
-            f"{name}, column {time!r}: got the first of a month, 0 h, in every row, expected times; these tell the month "
-            "only: use resolution='month'"
+            f"{name}, column {time!r}: got the first of a month, 0 h, in every row, expected times; these tell the "
+            "month only: use resolution='month'"
         )
     if at is not None and (stamps > np.datetime64(at.replace(tzinfo=None), "s")).any():
         row = int(np.flatnonzero(stamps > np.datetime64(at.replace(tzinfo=None), "s"))[0])

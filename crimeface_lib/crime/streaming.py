@@ -21,6 +21,7 @@ from crimeface_lib.crime import _assemble, ingest
 from crimeface_lib.crime._layouts import parse
 from crimeface_lib.crime._pool import run_tasks
 from crimeface_lib.crime._sources import CsvFile, find_files
+from crimeface_lib.crime.events import check_plane
 from crimeface_lib.crime.partitions import (
     REPORT,
     Part,
@@ -101,7 +102,7 @@ def partition_events(
     policies = check_policies(
         duplicates=duplicates, missing_place=missing_place, missing_id=missing_id, outside=outside
     )
-    _assemble.check_plane(crs)
+    check_plane(crs)
     kind, target = ingest.kind_of(layout), Path(folder)
     found = find_files(source, kind=kind, max_bytes=max_bytes)
     files = ingest.files_of(found.files, force)

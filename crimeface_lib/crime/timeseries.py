@@ -9,10 +9,14 @@ import numpy as np
 
 from crimeface_lib.core.errors import InputError
 from crimeface_lib.core.results import Result, to_plain
-from crimeface_lib.crime.events import Events
+from crimeface_lib.crime.events import Events, found_by_policing
 
 if TYPE_CHECKING:
     import pandas as pd
+
+
+#: Key of a series' ``attrs``: types in its counts that policing finds; ``forecast`` says so.
+FOUND_BY_POLICING = "found_by_policing"
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +71,8 @@ def monthly_series(events: Events, *, by: str | None = None) -> MonthlySeries:
         frame = frame.where(published.T.reindex(columns=frame.columns))
     else:
         frame[~published.all().to_numpy()] = np.nan
+    if by != "type":
+        frame.attrs[FOUND_BY_POLICING] = tuple(t for t in events.types if found_by_policing(t))
     gaps = tuple(str(m) for m in frame.index[frame.isna().any(axis=1).to_numpy()])
     return MonthlySeries(frame, by or "all", gaps, events.attribution)
 

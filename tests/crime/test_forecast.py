@@ -6,8 +6,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from crimeface_lib.core.errors import InputError
-from crimeface_lib.crime import FORECAST_MODELS, forecast, monthly_series
+from crimeface_lib.core.errors import InputError, RefusedError
+from crimeface_lib.crime import FORECAST_MODELS, Events, forecast, monthly_series
 from crimeface_lib.crime.series_pool import model_pool
 
 
@@ -204,3 +204,35 @@ def test_gaps_at_the_end_and_series_that_ended():
 def test_few_months_are_an_error(count):
     with pytest.raises(InputError, match=f"got {count} periods with data, expected at least 18 months"):
         forecast(pd.Series(np.ones(count), months(count)), horizon=1)
+
+
+def test_types_found_by_policing_are_left_out_unless_asked_for() -> None:
+    counts = np.random.default_rng(1).poisson(9.0, (48, 3)).astype(float)
+    keys = pd.MultiIndex.from_product([["A"], ["Burglary", "Drugs", "Robbery"]], names=["force", "type"])
+    frame = pd.DataFrame(counts, months(48), columns=keys)
+    found = forecast(frame, horizon=1)
+    assert found.excluded == ("A × Drugs",)
+    assert not found.table["series"].str.contains("Drugs").any()
+    assert (
+        found.table["expected"].iloc[0] < forecast(frame, horizon=1, police_discovered=True).table["expected"].iloc[0]
+    )
+    assert "Left out" in found.caveats[0]
+    with pytest.raises(InputError, match="police_discovered=True"):
+        forecast(frame["A", "Drugs"].rename("Drugs"), horizon=1)
+
+
+def test_a_total_says_which_of_it_policing_found(town_events: Events) -> None:
+    total = monthly_series(town_events).frame["all"]
+    assert "Drugs, Possession of weapons" in forecast(total, horizon=1).caveats[0]
+    kept = [t for t in town_events.types if t not in ("Drugs", "Possession of weapons")]
+    total = monthly_series(town_events.select(types=kept)).frame["all"]
+    assert "patrols" not in " ".join(forecast(total, horizon=1).caveats)
+
+
+@pytest.mark.parametrize("columns", [
+    pd.Index(["a", "b"], name="suspect_id"), pd.Index(["John Smith", "Mary Jones"]),
+    pd.MultiIndex.from_tuples([("A", "a@b.org"), ("B", "c@d.org")]),
+])  # fmt: skip
+def test_series_of_persons_are_refused(columns: pd.Index) -> None:
+    with pytest.raises(RefusedError, match="places, never persons"):
+        forecast(pd.DataFrame(np.ones((48, 2)), months(48), columns=columns), horizon=1)

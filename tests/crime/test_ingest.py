@@ -199,7 +199,8 @@ def test_exact_positions_without_streets_are_refused(write_street: Write, street
 @pytest.mark.parametrize("force", ["Police Service of Northern Ireland", "northern-ireland"])
 def test_a_force_by_its_slug(force: str, write_street: Write, street_row: Row) -> None:
     name = "Police Service of Northern Ireland"
-    folder = write_street(street_row(1, force=name, Longitude="-5.930000", Latitude="54.600000"), slug="northern-ireland")
+    row = street_row(1, force=name, Longitude="-5.930000", Latitude="54.600000")
+    folder = write_street(row, slug="northern-ireland")
     assert read_events(folder, force=force).frame["force"].tolist() == [name]
 
 
