@@ -9,17 +9,20 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from crimeface_lib.core.errors import CrimefaceError, InputError
+from crimeface_lib.core.errors import InputError
 from crimeface_lib.core.settings import Settings, load_settings
 from crimeface_lib.metrics import read_surface
 from crimeface_lib.workflow._crime_config import CrimeDataConfig, CrimeForecastConfig, CrimePlacesConfig
+from crimeface_lib.workflow._hotspot_config import CrimeHotspotsConfig
 from crimeface_lib.workflow.config import (
     CrimeOverviewConfig,
+    EvaluateRecognitionConfig,
     EvaluateReconstructionConfig,
     RecogniseConfig,
     ReconstructConfig,
     ReconstructManyConfig,
     RunConfig,
+    VerifyPairConfig,
 )
 from crimeface_lib.workflow.gated import SERIES_MODEL
 from crimeface_lib.workflow.identity import TOKEN, identify
@@ -44,14 +47,15 @@ def check_inputs(steps: tuple[RunConfig, ...]) -> None:
         elif isinstance(cfg, RecogniseConfig) and cfg.probe not in seen:
             _check_photo(cfg.probe, which=cfg.face, name="probe")
             seen.add(cfg.probe)
-        elif isinstance(cfg, CrimeOverviewConfig):
-            _check_crime(cfg.crime, layout=cfg.read_events.layout)
-            if cfg.groups is not None and not cfg.groups.is_file():
-                raise InputError(f"groups: got {cfg.groups}, expected a CSV file with columns area, group")
+        elif isinstance(cfg, VerifyPairConfig):
+            _check_photo(cfg.photo_a, which=cfg.face_a, name="photo_a", detector=cfg.embed.detector)
+            _check_photo(cfg.photo_b, which=cfg.face_b, name="photo_b", detector=cfg.embed.detector)
         elif isinstance(cfg, CrimeDataConfig):
             from crimeface_lib.workflow.crime_pages import check_crime_data
 
             check_crime_data(cfg)
+        elif isinstance(cfg, EvaluateRecognitionConfig) and cfg.photos is not None:
+            _check_photos(cfg.photos, least=2)
         elif isinstance(cfg, ReconstructManyConfig | EvaluateReconstructionConfig):
             _check_photos(cfg.photos, least=2 if isinstance(cfg, ReconstructManyConfig) else 1)
 
@@ -89,7 +93,22 @@ def check_policy(steps: tuple[RunConfig, ...], *, settings: Settings | None = No
     settings = settings or load_settings()
     for cfg in steps:
         CaseStore.of(cfg, settings=settings).require_cards(cfg)
-        if isinstance(cfg, RecogniseConfig):
+        if isinstance(cfg, VerifyPairConfig):
+            from crimeface_lib.recognition import load_calibration, load_embedder
+
+            embedder = load_embedder(cfg.embed.embedder, device="cpu")
+            CaseStore.of(cfg, settings=settings).permit(
+                "face_search", cfg, dataset=cfg.dataset, model=embedder.name, version=embedder.version
+            )
+            load_calibration(cfg.calibration or embedder.name)
+        elif isinstance(cfg, EvaluateRecognitionConfig) and cfg.photos is not None:
+            from crimeface_lib.recognition import load_embedder
+
+            embedder = load_embedder(cfg.embed.embedder, device="cpu")
+            CaseStore.of(cfg, settings=settings).permit(
+                "face_search", cfg, dataset=cfg.dataset, model=embedder.name, version=embedder.version
+            )
+        elif isinstance(cfg, RecogniseConfig):
             from crimeface_lib.recognition import load_calibration, load_embedder
 
             store = CaseStore.of(cfg, settings=settings)
@@ -106,21 +125,17 @@ def check_policy(steps: tuple[RunConfig, ...], *, settings: Settings | None = No
             series = isinstance(cfg, CrimeForecastConfig)
             model, version = SERIES_MODEL if series else (cfg.predict_places.model, MODEL_VERSION)
             store.permit("place_prediction", cfg, dataset=cfg.dataset, model=model, version=version)
+        elif isinstance(cfg, CrimeHotspotsConfig) and cfg.series is not None:
+            from crimeface_lib.crime import PROFILE_VERSION
+
+            store, method = CaseStore.of(cfg, settings=settings), cfg.geographic_profile.method
+            store.permit("geographic_profile", cfg, dataset=cfg.dataset, model=method, version=PROFILE_VERSION)
 
 
-def _check_photo(path: Path, *, which: str | int, name: str) -> None:
+def _check_photo(path: Path, *, which: str | int, name: str, detector: str = "dlib") -> None:
     from crimeface_lib.faces import choose_face, detect_faces, load_image
 
     try:
-        choose_face(detect_faces(load_image(path)), which=which)
+        choose_face(detect_faces(load_image(path), detector=detector), which=which)
     except InputError as error:
         raise type(error)(f"{name} {path}: {error}") from error
-
-
-def _check_crime(path: Path, *, layout: str) -> None:
-    from crimeface_lib.crime import check_source
-
-    try:
-        check_source(path, layout=layout)
-    except CrimefaceError as error:
-        raise type(error)(f"crime {path}: {error}") from error

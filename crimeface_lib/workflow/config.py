@@ -12,18 +12,19 @@ from datetime import date
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import Field, ValidationError, field_validator
+from pydantic import Field, ValidationError, field_validator, model_validator
 
 from crimeface_lib.core.errors import ConfigError, InputError
 from crimeface_lib.core.settings import Settings, load_settings
 from crimeface_lib.core.yamltext import read_yaml
 from crimeface_lib.workflow._config_base import RunConfig, Section
 from crimeface_lib.workflow._crime_config import (
+    CrimeDataConfig,
     CrimeForecastConfig,
     CrimePlacesConfig,
     GridSection,
-    ReadEventsSection,
 )
+from crimeface_lib.workflow._hotspot_config import CrimeHotspotsConfig, KdeSection
 
 
 class ReconstructSection(Section):
@@ -83,6 +84,10 @@ class EmbedSection(Section):
 
 class SearchSection(Section):
     top: int = Field(10, ge=1, le=1000)
+    mode: Literal["threshold", "rank"] = Field(
+        "threshold", description="threshold: entries that reach the approved one; rank: the best, however low"
+    )
+    index: Literal["exact", "faiss"] = Field("exact", description="faiss is approximate; its recall is then shown")
 
 
 class RecogniseConfig(RunConfig):
@@ -101,8 +106,32 @@ class RecogniseConfig(RunConfig):
     search: SearchSection = SearchSection()
 
 
-class KdeSection(Section):
-    bandwidth: float = Field(300.0, gt=0, description="metres")
+class VerifyPairConfig(RunConfig):
+    notebook: Literal["verify_pair"] = "verify_pair"
+    photo_a: Path
+    photo_b: Path
+    face_a: Literal["largest"] | int = Field("largest", description="which face of photo A, where there are several")
+    face_b: Literal["largest"] | int = "largest"
+    dataset: str = Field("case-photos", description="what the photos are, as the DPIA names it")
+    dpia: int | None = Field(None, description="number of the DPIA to rely on; the one that covers it where empty")
+    calibration: Path | None = Field(None, description="calibration for photos like these (.json)")
+    embed: EmbedSection = EmbedSection()
+    minimum_quality: float = Field(40.0, ge=0, le=100, description="of the poorer photo; below, nothing is compared")
+    regardless: bool = Field(False, description="compare even where a check fails; the page says so")
+    other_detectors: tuple[str, ...] = Field((), description="detectors to try besides, to see what the ratio does")
+    level: float = Field(0.95, gt=0, lt=1, description="of the interval")
+    prior_odds: tuple[float, ...] = Field((), description="a table of prior and posterior odds, only where given")
+    verbal: Literal["enfsi"] | None = Field(None, description="words for the ratio, only where rules demand them")
+
+    @field_validator("prior_odds")
+    @classmethod
+    def _positive(cls, value: tuple[float, ...]) -> tuple[float, ...]:
+        if not all(0 < odds < float("inf") for odds in value):
+            raise ValueError("expected odds above 0, such as 0.001 for one to a thousand")
+        return value
+
+    def without(self) -> tuple[str, ...]:
+        return () if self.prior_odds else ("odds",)
 
 
 class PlacesSection(Section):
@@ -115,17 +144,12 @@ class EvaluateSection(Section):
     models: tuple[str, ...] = ("decayed_counts", "counts", "kde")
 
 
-class CrimeOverviewConfig(RunConfig):
+class CrimeOverviewConfig(CrimeDataConfig):
     notebook: Literal["crime_overview"] = "crime_overview"
-    crime: Path
-    predict: bool = Field(True, description="also forecast next month's places; needs an approved DPIA")
-    dataset: str = Field("police.uk-street", description="the dataset a DPIA names")
-    dpia: int | None = None
     groups: Path | None = Field(
         None, description="CSV of area (LSOA code) and group: how the forecast falls on the groups is then shown"
     )
     cutoffs: int = Field(6, ge=2, le=36, description="how many past months the forecast is tried on")
-    read_events: ReadEventsSection = ReadEventsSection()
     make_grid: GridSection = GridSection()
     kde: KdeSection = KdeSection()
     predict_places: PlacesSection = PlacesSection()
@@ -188,6 +212,46 @@ class BiasAuditConfig(RunConfig):
     audit_bias: AuditBiasSection = AuditBiasSection()
 
 
+class EvaluateRecognitionSection(Section):
+    fmr: tuple[float, ...] = Field((1e-2, 1e-3, 1e-4), min_length=1, description="where FNMR is stated")
+    ranks: tuple[int, ...] = Field((1, 5, 10, 20, 50), min_length=1, description="where misses of a search are stated")
+    fpir: tuple[float, ...] = Field((0.1, 0.01), description="false alarms of a search where its misses are stated")
+    floor: float = Field(20.0, ge=0, le=100, description="quality below which a gate would turn a photo away")
+    replicas: int = Field(200, ge=20, le=10_000, description="resamplings behind the intervals")
+    level: float = Field(0.95, gt=0, lt=1, description="of all intervals")
+
+
+class EvaluateRecognitionConfig(RunConfig):
+    notebook: Literal["evaluate_recognition"] = "evaluate_recognition"
+    photos: Path | None = Field(None, description="folder with a folder for each person; synthetic where empty")
+    pairs: Path | None = Field(None, description="only the photos that this list of pairs in LFW's format names")
+    compare: Literal["listed", "all"] = Field("listed", description="with pairs: those, or each photo with each")
+    fit: bool = Field(False, description="fit a calibration first, on other people")
+    fit_pairs: Path | None = Field(None, description="list of the photos to fit it on; half of the people where empty")
+    groups: Path | None = Field(None, description="CSV: person, and a column an attribute; nothing is guessed")
+    attributes: tuple[str, ...] = Field(("group",), min_length=1, description="the columns of groups to compare")
+    limit: int | None = Field(None, ge=4, description="at most so many people of a list or folder, spread evenly")
+    face: Literal["largest", "central"] | int = Field("central", description="which face of each photo")
+    threshold: float | None = Field(None, description="one for all groups; that of the DPIA where empty")
+    dataset: str = Field("synthetic-watchlist", description="id of the photos, as their DPIA names it")
+    dpia: int | None = Field(None, description="number of the DPIA to rely on; the one that covers it where empty")
+    calibration: Path | None = Field(None, description="the one to judge (.json); the library's own where empty")
+    embed: EmbedSection = EmbedSection()
+    evaluate_recognition: EvaluateRecognitionSection = EvaluateRecognitionSection()
+    audit_bias: AuditBiasSection = AuditBiasSection()
+
+    @model_validator(mode="after")
+    def _fits_together(self) -> EvaluateRecognitionConfig:
+        if self.fit_pairs and not (self.fit and self.pairs):
+            raise ValueError("fit_pairs: got it without pairs and fit=true, expected all three")
+        if self.fit and self.calibration:
+            raise ValueError("calibration: got one beside fit=true, expected one of them")
+        return self
+
+    def without(self) -> tuple[str, ...]:
+        return () if self.fit else ("fit",)
+
+
 class GovernanceReviewConfig(RunConfig):
     notebook: Literal["governance_review"] = "governance_review"
     since: date | None = Field(None, description="first day (UTC); from the beginning where empty")
@@ -207,8 +271,11 @@ CONFIGS: dict[str, type[RunConfig]] = {
         ReconstructConfig,
         ReconstructManyConfig,
         EvaluateReconstructionConfig,
+        EvaluateRecognitionConfig,
         RecogniseConfig,
+        VerifyPairConfig,
         CrimeOverviewConfig,
+        CrimeHotspotsConfig,
         CrimeForecastConfig,
         CrimePlacesConfig,
         CaseReportConfig,

@@ -79,6 +79,7 @@ def read_borders(run: Run, crs: Any) -> gpd.GeoDataFrame | None:
         have = ", ".join(map(str, borders.columns.drop("geometry")))
         raise SchemaError(f"boundary_name: got {cfg.boundary_name!r}, expected one of the columns {have}")
     names = [""] * len(borders) if cfg.boundary_name is None else borders[cfg.boundary_name].astype(str)
+    names = [f"area {name}" if name.isdigit() else name for name in names]  # a number alone reads as a count
     return gpd.GeoDataFrame({"name": names}, geometry=borders.geometry.array, crs=borders.crs)
 
 
@@ -135,6 +136,7 @@ def counts_by(events: Events, cfg: CrimeForecastConfig, borders: gpd.GeoDataFram
     kind = _most(events.frame["type"].astype(str).to_numpy(), cfg.most, "other types")
     keys = [pd.Series(kind, name="type")]
     if cfg.areas != "none":
+        keys = keys if len(np.unique(kind)) > 1 else []
         area = _most(_areas(events, cfg.areas, borders), cfg.most, "other areas")
         keys.insert(0, pd.Series(area, name=cfg.areas if cfg.areas != "boundaries" else "area"))
     month = events.frame["month"].dt.to_period("M").reset_index(drop=True)
@@ -215,7 +217,19 @@ def ahead_table(found: Forecast, *, most: int = 40) -> pd.DataFrame:
     """Return the first and the last month ahead of each series, at most so many rows."""
     first, last = found.table["month"].min(), found.table["month"].max()
     table = found.table[found.table["month"].isin([first, last])].head(most)
-    return table.assign(month=table["month"].astype(str), expected=table["expected"].round(1))
+    shown = {name: table[name].map(_count) for name in ("expected", "low", "high")}
+    return table.assign(month=table["month"].astype(str), **shown)
+
+
+def level_sums(found: Forecast) -> pd.DataFrame:
+    """Return, by month, what the series of each level add up to."""
+    sums = found.table.groupby(["month", "level"], sort=False)["expected"].sum().unstack("level")
+    sums = sums[list(dict.fromkeys(found.table["level"]))].map(lambda value: f"{value:,.2f}")
+    return sums.rename_axis(columns=None).reset_index().astype({"month": str})
+
+
+def _count(value: float) -> str:
+    return f"{value:,.0f}" if value >= 100 or value == round(value) else f"{value:.1f}"
 
 
 def scores_table(found: PlaceEvaluation) -> pd.DataFrame:

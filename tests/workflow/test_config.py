@@ -17,9 +17,11 @@ NEEDED = {
     "reconstruct_many": {"photos": "photos"},
     "evaluate_reconstruction": {"photos": "photos"},
     "recognise": {"probe": "a.jpg"},
+    "verify_pair": {"photo_a": "a.jpg", "photo_b": "b.jpg"},
     "crime_overview": {"crime": "a.zip"},
     "crime_forecast": {"crime": "a.zip"},
     "crime_places": {"crime": "a.zip"},
+    "crime_hotspots": {"crime": "a.zip"},
     "case_report": {"photo": "a.jpg", "crime": "a.zip"},
 }
 #: Where the function of a section lives, under the section's name or this one.
@@ -30,6 +32,13 @@ FUNCTIONS = {
     "read_events": ("crime", "read_events"),
     "make_grid": ("crime", "make_grid"),
     "kde": ("crime", "kde"),
+    "getis_ord": ("crime", "getis_ord"),
+    "local_moran": ("crime", "local_moran"),
+    "hotspot_sensitivity": ("crime", "hotspot_sensitivity"),
+    "knox_test": ("crime", "knox_test"),
+    "aoristic": ("crime", "aoristic"),
+    "read_series": ("crime", "read_points"),
+    "geographic_profile": ("crime", "geographic_profile"),
     "predict_places": ("crime", "predict_places"),
     "evaluate_places": ("crime", "evaluate_places"),
     "check_places": ("crime", "check_places"),
@@ -38,6 +47,7 @@ FUNCTIONS = {
     "calendar_effects": ("crime", "calendar_effects"),
     "forecast": ("crime", "forecast"),
     "audit_bias": ("governance", "audit_bias"),
+    "evaluate_recognition": ("recognition", "evaluate_recognition"),
 }
 
 
