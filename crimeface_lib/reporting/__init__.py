@@ -38,6 +38,7 @@ from crimeface_lib.reporting.notify import (
     review_due,
     send_notice,
 )
+from crimeface_lib.reporting.pair_figures import changes_figure, pair_figure
 from crimeface_lib.reporting.pdf import find_chromium, html_to_pdf
 from crimeface_lib.reporting.place_figures import (
     contributions_figure,
@@ -84,6 +85,7 @@ __all__ = [
     "build_crate",
     "calendar_figure",
     "calibration_figure",
+    "changes_figure",
     "candidates_ready",
     "cell_heatmap",
     "change_points_figure",
@@ -121,6 +123,7 @@ __all__ = [
     "monthly_series_figure",
     "moved_figure",
     "pai_figure",
+    "pair_figure",
     "plotly_html",
     "profile_map",
     "publish_dpia",

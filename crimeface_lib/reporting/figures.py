@@ -108,6 +108,7 @@ def score_figure(
     nonmated: npt.ArrayLike | None = None,
     pairs: tuple[int, int] | None = None,
     clamped: npt.ArrayLike | None = None,
+    shown: str = "candidates",
 ) -> Figure:
     """Draw each candidate's log10 likelihood ratio with its interval and, above, where the scores lie.
 
@@ -119,6 +120,7 @@ def score_figure(
     mated, nonmated : scores, or evenly spaced quantiles of the scores, of the calibration set: same person,
         different people. pairs : how many comparisons of each kind they stand for; as many as given by default.
     clamped : (N,) bool, the likelihood ratio was held at the limit of the calibration data.
+    shown : what the scores are of, for the axis.
     """
     value = check_vector(log10_lr, name="log10_lr", minimum=1)
     ends = np.stack([check_vector(low, name="low"), check_vector(high, name="high")])
@@ -134,7 +136,8 @@ def score_figure(
         if upper:
             top, axes = figure.subplots(2, 1, height_ratios=[1.75, 0.6 + 0.27 * count])
             samples = np.asarray(mated, float), np.asarray(nonmated, float)
-            _score_densities(top, np.asarray(scores, float), *samples, pairs or (len(samples[0]), len(samples[1])))
+            _score_densities(top, np.asarray(scores, float), *samples, pairs or (len(samples[0]), len(samples[1])),
+                             shown)  # fmt: skip
         else:
             axes = figure.subplots()
         rows = np.arange(count)
@@ -212,7 +215,7 @@ def _draw_landmarks(axes: Axes, points: np.ndarray, sd: Any, *, scale: int) -> N
 
 
 def _score_densities(
-    axes: Axes, scores: np.ndarray, mated: np.ndarray, nonmated: np.ndarray, pairs: tuple[int, int]
+    axes: Axes, scores: np.ndarray, mated: np.ndarray, nonmated: np.ndarray, pairs: tuple[int, int], shown: str
 ) -> None:
     from scipy.stats import gaussian_kde
 
@@ -227,7 +230,7 @@ def _score_densities(
         peak = int(density.argmax())
         axes.annotate(
             f"{name} ({number:,} pairs)".replace(",", "\u2009"), (grid[peak], density[peak]),
-            xytext=(0, 4), textcoords="offset points", ha="center", color=colour, size=8,
+            xytext=(0, 4), textcoords="offset points", ha="center" if colour == BLUE else "right", color=colour, size=8,
         )  # fmt: skip
     top = axes.get_ylim()[1] * 1.18
     axes.vlines(scores, 0, top * 0.34, color=ORANGE, linewidth=1.4)
@@ -235,5 +238,5 @@ def _score_densities(
         scores, np.full(len(scores), top * 0.34), marker="v", s=26, color=ORANGE, edgecolor=INK, linewidth=0.4, zorder=4
     )
     axes.set(ylim=(0, top), yticks=[], xlim=(grid[0], grid[-1]))
-    axes.set_xlabel("similarity score   (▼ candidates; curves: the calibration's comparisons)")
+    axes.set_xlabel(f"similarity score   (▼ {shown}; curves: the calibration's comparisons)")
     axes.spines["left"].set_visible(False)

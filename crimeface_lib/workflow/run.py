@@ -167,13 +167,24 @@ class Run:
         return run_under_permit(self.store, permit, function, *arguments, inputs=inputs, reviewers=reviewers, **options)
 
     def search(self, probe: Any, *, permit: Any) -> Any:
-        """Return the candidates for a probe in this run's watchlist, at the approved threshold.
+        """Return the candidates for a probe in this run's watchlist: those at the approved threshold, or the best.
 
         Candidates go to two reviewers, and the probe into the evidence store; a probe without a candidate is not kept.
+
+        Raises
+        ------
+        RefusedError : a list by rank, which shows entries below the approved threshold.
         """
         cfg: Any = self.cfg
+        by_rank = cfg.search.mode == "rank"
+        if by_rank and permit.threshold > -1:
+            raise RefusedError(
+                f"search.mode: got rank, which lists entries below the approved threshold {permit.threshold:g}; search "
+                "with mode=threshold, or have an assessment approved whose threshold is -1: every score"
+            )
         watchlist = self.store.open_watchlist(cfg.watchlist)
-        options = {"threshold": permit.threshold, "calibration": self.calibration(probe), **cfg.search.model_dump()}
+        threshold = None if by_rank else permit.threshold
+        options = {"threshold": threshold, "calibration": self.calibration(probe), **cfg.search.model_dump()}
         found = self.use(permit, watchlist.search, probe, **options)
         self.save("list", found)
         if not found.candidates:
