@@ -53,7 +53,7 @@ class Licences(_Part):
 
 
 class Figure(_Part):
-    """A figure that somebody else published, and how it was measured."""
+    """A figure that somebody else published or a run found, and how it was measured."""
 
     figure: Text
     protocol: Text
@@ -81,6 +81,7 @@ class ModelCard(_Part):
     backend : the entry point that runs it, ``embedders:dlib``.
     weights_sha256 : file name → SHA-256; empty for a model without weights.
     evaluation : figures published by others; what this project measured is in ``measured``.
+    runs : figures that a run of ``evaluate_recognition`` found, on a card that it wrote.
     fairness : who may be treated worse, and what is done about it.
     datasheets : the data that it was trained or measured on, each with a sheet.
     """
@@ -96,6 +97,7 @@ class ModelCard(_Part):
     out_of_scope: Annotated[tuple[Text, ...], Field(min_length=1)]
     training_data: Text
     evaluation: tuple[Figure, ...] = ()
+    runs: tuple[Figure, ...] = ()
     fairness: Annotated[tuple[Fairness, ...], Field(min_length=1)]
     datasheets: Annotated[tuple[Identifier, ...], Field(min_length=1)]
     caveats: Annotated[tuple[Text, ...], Field(min_length=1)]
@@ -136,7 +138,9 @@ class ModelCard(_Part):
     def to_html(self) -> str:
         """Return the card as a table."""
         terms = {f"Licence of the {part}": f"{name} ({LICENCES.get(name, 'no terms')})" for part, name in self.licence}
-        here = [result.in_words() for result in self.measured] or ["Not evaluated here."]
+        none = "By this run only." if self.runs else "Not evaluated here."
+        here = [result.in_words() for result in self.measured] or [none]
+        runs = {"Found in a run": [f"{f.figure} — {f.protocol} ({f.by})" for f in self.runs]} if self.runs else {}
         others = [f"{f.figure} — {f.protocol} ({f.by})" for f in self.evaluation]
         hashes = [f"{file}: {digest}" for file, digest in self.weights_sha256.items()] or "no weights"
         parts = {
@@ -146,6 +150,7 @@ class ModelCard(_Part):
                 "Training data": self.training_data,
                 "Datasheets": self.datasheets,
                 "Measured here": here,
+                **runs,
                 "Published by others": others,
                 "Fairness": self.fairness,
                 "Caveats": self.caveats,

@@ -40,6 +40,7 @@ _HOMES = {
     "cllr_gain": "conditioned",
     "comparison_table": "evaluate",
     "embed_images": "embed",
+    "embed_in_parts": "parts",
     "encrypt_probe": "homomorphic",
     "evaluate_recognition": "evaluate",
     "evaluate_unlinkability": "unlinkability",

@@ -22,7 +22,7 @@ def unlinkability_figure(result: Unlinkability) -> Figure:
     result : of ``recognition.evaluate_unlinkability``.
     """
     panels = (
-        ("Within one application", result.within_mated, result.within_nonmated, "compared as before"),
+        ("Within one application", result.within_mated, result.within_nonmated, ""),
         ("Across two applications", result.across_mated, result.across_nonmated, f"D_sys = {result.d_sys:.3f}"),
     )
     with house_style():

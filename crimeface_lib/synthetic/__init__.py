@@ -5,7 +5,7 @@ from crimeface_lib.synthetic.faces import degrade_photo
 from crimeface_lib.synthetic.points import PointTruth, SyntheticPoints, synthetic_points
 from crimeface_lib.synthetic.police_files import write_police_uk
 from crimeface_lib.synthetic.scores import SyntheticScores, synthetic_scores
-from crimeface_lib.synthetic.watchlists import synthetic_watchlist
+from crimeface_lib.synthetic.watchlists import synthetic_collection, synthetic_watchlist
 
 __all__ = [
     "CrimeTruth",
@@ -14,6 +14,7 @@ __all__ = [
     "SyntheticPoints",
     "SyntheticScores",
     "degrade_photo",
+    "synthetic_collection",
     "synthetic_crimes",
     "synthetic_points",
     "synthetic_scores",

@@ -86,20 +86,11 @@ class BiasStudy:
 
     def rate_table(self, report: BiasReport) -> pd.DataFrame:
         """Return the rates as a reader expects them, in per cent with intervals."""
-        import pandas as pd
-
-        rows = []
-        for row in report.rates.to_dict("records"):
-            rates = [_rate(row, rate) for rate in ("FMR", "FNMR", "FTE")]
-            rows.append((row["attribute"], row["group"], row["nonmated"], rates[0], row["mated"], *rates[1:]))
-        columns = ["attribute", "group", "non-mated", "FMR, % (interval)", "mated", "FNMR, % (interval)"]
-        frame = pd.DataFrame(rows, columns=[*columns, "failed to enrol, % (interval)"])
-        return frame if report.rates["attempts"].any() else frame[columns]
+        return rate_table(report)
 
     def measure_table(self, report: BiasReport) -> pd.DataFrame:
         """Return the measures under names that say what they are."""
-        frame = report.measures()
-        return frame.assign(measure=frame["measure"].map(MEASURE_NAMES)).round(4)
+        return measure_table(report)
 
     def band_table(self, stored: StoredBiasReport) -> pd.DataFrame:
         """Return each measure beside its approved band."""
@@ -163,6 +154,25 @@ class BiasStudy:
         )  # fmt: skip
         run.cannot_say(*(f"Nobody was told by mail: {line}" for line in tell_of_differentials(run.store, stored)))
         return stored
+
+
+def rate_table(report: BiasReport) -> pd.DataFrame:
+    """Return the rates as a reader expects them, in per cent with intervals."""
+    import pandas as pd
+
+    rows = []
+    for row in report.rates.to_dict("records"):
+        rates = [_rate(row, rate) for rate in ("FMR", "FNMR", "FTE")]
+        rows.append((row["attribute"], row["group"], row["nonmated"], rates[0], row["mated"], *rates[1:]))
+    columns = ["attribute", "group", "non-mated", "FMR, % (interval)", "mated", "FNMR, % (interval)"]
+    frame = pd.DataFrame(rows, columns=[*columns, "failed to enrol, % (interval)"])
+    return frame if report.rates["attempts"].any() else frame[columns]
+
+
+def measure_table(report: BiasReport) -> pd.DataFrame:
+    """Return the measures under names that say what they are."""
+    frame = report.measures()
+    return frame.assign(measure=frame["measure"].map(MEASURE_NAMES)).round(4)
 
 
 def compare_with_truth(report: BiasReport, truth: pd.DataFrame) -> pd.DataFrame:

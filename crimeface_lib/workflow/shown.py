@@ -51,3 +51,51 @@ class SavedTable:
         if not self.rows:
             return f'<p class="cf-note">{escape(self.caption)} None.</p>'
         return html_table(pd.DataFrame(self.rows), caption=self.caption)
+
+
+class Working:
+    """Shows how far long work is: in a notebook a line that is overwritten, else a bar where there is a terminal.
+
+    >>> with Working("photos to templates") as tell:
+    ...     tell(1, 2)
+    """
+
+    def __init__(self, what: str) -> None:
+        self._what = what
+        self._line: Any = None
+        self._bar: Any = None
+
+    def __enter__(self) -> Working:
+        import sys
+
+        if "ipykernel" in sys.modules and _in_notebook():
+            from IPython.display import HTML, display
+
+            self._line = display(HTML(""), display_id=True)
+        else:
+            from rich.console import Console
+            from rich.progress import Progress
+
+            console = Console(stderr=True)
+            self._bar = Progress(console=console, disable=not console.is_terminal, transient=True)
+            self._bar.start()
+            self._bar.add_task(self._what, total=None)
+        return self
+
+    def __call__(self, done: int, total: int) -> None:
+        if self._line is not None:
+            from IPython.display import HTML
+
+            self._line.update(HTML(f'<p class="cf-note">{escape(self._what)}: {done:,} of {total:,}</p>'))
+        elif self._bar is not None:
+            self._bar.update(self._bar.task_ids[0], completed=done, total=total)
+
+    def __exit__(self, *error: object) -> None:
+        if self._bar is not None:
+            self._bar.stop()
+
+
+def _in_notebook() -> bool:
+    from IPython import get_ipython
+
+    return getattr(get_ipython(), "kernel", None) is not None
