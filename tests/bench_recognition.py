@@ -9,7 +9,7 @@ from functools import partial
 from typing import Any
 
 import numpy as np
-from bench_timing import Benchmark, Measured, Options, medians, side_by_side
+from bench_timing import Benchmark, Measured, Options, Skipped, medians, side_by_side
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from crimeface_lib import faces, recognition, synthetic
@@ -26,6 +26,7 @@ _WHY = {"source": "synthetic", "rationale": "benchmark", "category": "none", "ad
 ROWS = [
     Benchmark("recognition", "embed chips", "ms", ("≥ 6×",), _DLIB, _CHIP, "dlib"),
     Benchmark("recognition", "embed chips, torch on 1 thread", "ms", ("≥ 6×",), _DLIB, _CHIP, "dlib"),
+    Benchmark("recognition", "embed chips on a GPU", "/s", ("≥ 5000 /s",), "", f"{_CHIP}; copied to the GPU and back"),
     Benchmark("recognition", "photo to template, no mirror", "ms", ("≥ 3×", "≤ 35 ms"), _DLIB, _PHOTO, "dlib"),
     Benchmark("recognition", "photo to template, default", "ms", ("≥ 3×", "≤ 35 ms"), _DLIB,
               f"{_PHOTO}; ours also embeds the mirror image and two jittered chips", "dlib"),
@@ -91,6 +92,14 @@ def measure(options: Options) -> Iterator[tuple[str, Callable[[], Measured]]]:
             return side_by_side(lambda _: net.embed(cut), one_by_one, turns=turns, items=len(cut), note=note)
         finally:
             torch.set_num_threads(all_threads)
+
+    def on_gpu() -> Measured:
+        if not torch.cuda.is_available():
+            raise Skipped("torch sees no CUDA device")
+        gpu = recognition.load_embedder("dlib", device="cuda")
+        cut = np.stack([faces.align_face(photo, faces.detect_faces(photo)[0]) for photo in made])
+        many = np.tile(cut, (256, 1, 1, 1))
+        return side_by_side(lambda _: gpu.embed(many), turns=turns, items=len(many), note=torch.cuda.get_device_name())
 
     def lfw() -> Measured:
         paths = sorted(options.real("lfw/images").glob("*/*.jpg"))
@@ -162,6 +171,7 @@ def measure(options: Options) -> Iterator[tuple[str, Callable[[], Measured]]]:
     made = portraits(16)
     yield "embed chips", partial(chips, all_threads)
     yield "embed chips, torch on 1 thread", partial(chips, 1)
+    yield "embed chips on a GPU", on_gpu
     yield "photo to template, no mirror", lambda: photos(made, mirror=False, jitter=0)
     yield "photo to template, default", lambda: photos(made)
     yield "photo to template, LFW", lfw

@@ -19,18 +19,18 @@ if TYPE_CHECKING:
 
 #: Each part is 1 at or beyond this value, and falls towards 0 with it.
 FULL_RESOLUTION = 60.0  # px between the eyes
-FULL_SHARPNESS = 0.15  # detail finer than 1.5 px of the chip, rms, in standard deviations of its luminance
-FULL_CONTRAST = 35.0  # standard deviation of luminance, 0–255
+FULL_SHARPNESS = 0.1  # detail finer than 1.5 px of the chip, rms, in standard deviations of its luminance
+FULL_CONTRAST = 28.0  # standard deviation of luminance, 0–255
 WELL_LIT = (80.0, 180.0)  # mean luminance, 0–255
 WIDEST_YAW = 0.5  # nose base beside the middle of the eyes, in distances between the eyes
 WIDEST_PITCH = 0.5  # change of the height of the nose, in distances between the eyes
 HALF_NOISE = 0.15  # noise in standard deviations of the luminance: the part is a half
-FLAT_BLOCKS, HALF_BLOCKS = 1.15, 0.6  # steps at JPEG's grid in steps elsewhere: none up to; the part is a half beyond
-HIDDEN, WHOLE = -0.4, 1.5  # dlib's score of the face set upright: the part is 0 and 1
+FLAT_BLOCKS, HALF_BLOCKS = 1.25, 0.6  # steps at JPEG's grid in steps elsewhere: none up to; the part is a half beyond
+HIDDEN, WHOLE = -0.8, 2.5  # dlib's score of the face set upright: the part is 0 and 1
 _NOSE_DROP = 0.77  # height of the nose below the eyes in dlib's mean face, same unit
-_LOWEST = 0.02  # of any part, so that one that is nothing leaves an order among the others
+_LOWEST = 0.05  # of any part, so that one that is nothing leaves an order among the others
 _WEIGHTS = {"visibility": 2.0}  # the others are 1
-_POOR = 0.6
+_POOR = {"visibility": 0.45}  # below it there is a reason; of the other parts below 0.6
 
 _UNITS = {
     "resolution": "px between the eyes",
@@ -103,14 +103,14 @@ def assess_quality(image: ImageArray, face: Face, *, chip: ImageArray | None = N
     """
     image = check_image(image)
     grey = _inner_luminance(align_face(image, face) if chip is None else check_image(chip, name="chip"))
-    mean, noise = float(grey.mean()), _noise(grey)
+    light, noise = float(grey.mean()), _noise(grey)
     spread = float(np.sqrt(max(grey.var() - noise**2, 1.0)))
     clipped = float(np.mean((grey <= 2) | (grey >= 253)))
     yaw, pitch, roll = _pose(face.points)
     measured = {
         "resolution": face.interocular,
         "sharpness": _detail(grey, noise) / spread,
-        "exposure": mean,
+        "exposure": light,
         "contrast": spread,
         "noise": noise / spread,
         "compression": _blocks(image, face),
@@ -118,22 +118,23 @@ def assess_quality(image: ImageArray, face: Face, *, chip: ImageArray | None = N
         "visibility": _likeness(image, face),
     }
     frontal = max(0.0, 1 - (yaw / WIDEST_YAW) ** 2) * max(0.0, 1 - (pitch / WIDEST_PITCH) ** 2)
+    clean = 1.0 / (1.0 + (measured["noise"] / HALF_NOISE) ** 2)
     parts = {
         "resolution": measured["resolution"] / FULL_RESOLUTION,
-        "sharpness": measured["sharpness"] / FULL_SHARPNESS,
-        "exposure": min(mean / WELL_LIT[0], (255.0 - mean) / (255.0 - WELL_LIT[1]), 1.0) * (1.0 - clipped),
+        "sharpness": min(measured["sharpness"] / FULL_SHARPNESS, 1.0) * clean,  # noise passes for detail
+        "exposure": min(light / WELL_LIT[0], (255.0 - light) / (255.0 - WELL_LIT[1]), 1.0) * (1.0 - clipped),
         "contrast": spread / FULL_CONTRAST,
-        "noise": 1.0 / (1.0 + (measured["noise"] / HALF_NOISE) ** 2),
+        "noise": clean,
         "compression": 1.0 / (1.0 + max(0.0, (measured["compression"] - FLAT_BLOCKS) / HALF_BLOCKS)),
         "pose": float(np.sqrt(frontal)) * max(0.0, np.cos(roll)),
         "visibility": (measured["visibility"] - HIDDEN) / (WHOLE - HIDDEN),
     }
     parts = {name: float(np.clip(part, 0.0, 1.0)) for name, part in parts.items()}
-    reasons = tuple(
-        _REASONS[name].format(value=measured[name], full=FULL_RESOLUTION) for name in parts if parts[name] < _POOR
-    )
-    worth = np.array([max(part, _LOWEST) for part in parts.values()])
-    return Quality(score=100.0 * float(np.exp(np.log(worth).mean())), parts=parts, measured=measured, reasons=reasons)
+    poor = [name for name in parts if parts[name] < _POOR.get(name, 0.6)]
+    reasons = tuple(_REASONS[name].format(value=measured[name], full=FULL_RESOLUTION) for name in poor)
+    worth = np.log([max(part, _LOWEST) for part in parts.values()])
+    mean = np.average(worth, weights=[_WEIGHTS.get(name, 1.0) for name in parts])
+    return Quality(score=100.0 * float(np.exp(mean)), parts=parts, measured=measured, reasons=reasons)
 
 
 def _inner_luminance(chip: ImageArray) -> FloatArray:

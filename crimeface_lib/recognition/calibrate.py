@@ -232,7 +232,7 @@ def calibrate_on_pairs(
         rng=rng,
         failed=len(listed) - len(made),
         dataset=f"Labeled Faces in the Wild (deep funneled), {Path(pairs).name}",
-        protocol="the face nearest to the middle; dlib detector, 150-px chip, mean of face and mirror image, cosine",
+        protocol="the face nearest to the middle; dlib detector, chips as the version says, cosine",
         embedder=found.embedder,
         version=found.version,
         code=__version__,

@@ -114,7 +114,8 @@ def score_probes(
     -------
     ``first``, ``second`` (subjects), ``mated``, ``yaw`` (of the more turned photo, degrees), ``turn`` (difference of
     the yaws), ``observed`` (of the more turned photo), and a column a kind. Pairs with a photo that shows no face
-    are left out.
+    are left out. Of each face the chip and its mirror image are averaged, for a drawn face has no larger and smaller
+    chip: compare the columns with each other, not with scores of ``embed_images``.
     """
     import pandas as pd
 
@@ -135,7 +136,7 @@ def score_probes(
         except InputError:
             pass  # the photo itself, as the docstring says
         chips = np.stack([chip, other])
-        own, turned = embedder.embed(chips) + embedder.embed(chips[:, :, ::-1])  # as embed_images does with mirror=True
+        own, turned = embedder.embed(chips) + embedder.embed(chips[:, :, ::-1])
         return own, turned, yaw, seen
 
     rows = []
