@@ -99,7 +99,8 @@ def clustered_interval(
 
     The variance over bootstrap replicas says how many independent trials would know the rate as well; for these the
     Clopper–Pearson interval is taken. With no error seen (or nothing but errors) there is no variance to go by: the
-    rule of three then counts ``units`` instead of comparisons.
+    rule of three then counts ``units`` instead of comparisons, as if these were independent. Pairs of people are not
+    quite: where a few people resemble many others, and none of them is here, the bound is too low.
 
     Parameters
     ----------

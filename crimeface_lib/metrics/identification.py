@@ -220,7 +220,7 @@ def identification(
     import pandas as pd
 
     mated, other = searches.mated, ~searches.mated
-    if not mated.any() or min(ranks) < 1 or not all(0 < value < 1 for value in fpir):
+    if not mated.any() or min(ranks, default=0) < 1 or not all(0 < value < 1 for value in fpir):
         raise InputError(
             f"got {int(mated.sum())} mated searches, ranks {list(ranks)}, FPIRs {list(fpir)}; expected a mated search, "
             "ranks from 1, rates between 0 and 1"

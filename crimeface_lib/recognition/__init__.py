@@ -45,7 +45,6 @@ _HOMES = {
     "evaluate_recognition": "evaluate",
     "evaluate_unlinkability": "unlinkability",
     "fit_calibration": "calibrate",
-    "fit_counts": "calibrate",
     "fit_quality_calibration": "conditioned",
     "fpir_from_calibration": "openset",
     "linkability": "unlinkability",

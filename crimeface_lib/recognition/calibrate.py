@@ -15,7 +15,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
@@ -41,12 +40,9 @@ from crimeface_lib.recognition.compare import score_pairs
 from crimeface_lib.recognition.embed import Embeddings, embed_images
 from crimeface_lib.recognition.likelihood_ratio import QUANTILES, Calibration, LikelihoodRatios, load_calibration
 
-if TYPE_CHECKING:
-    pass
-
 __all__ = [
     "METHODS", "Calibration", "LikelihoodRatios", "calibrate_on_pairs", "calibrate_on_photos", "fit_calibration",
-    "fit_counts", "load_calibration",
+    "load_calibration",
 ]  # fmt: skip
 
 METHODS = ("logistic", "pav")
@@ -91,10 +87,10 @@ def fit_calibration(
     same = check_vector(mated, name="mated", minimum=20)
     other = check_vector(nonmated, name="nonmated", minimum=20)
     counts = count_scores(same, other, subjects=subjects, failed=(failed, 0), replicas=replicas, rng=rng)
-    return fit_counts(counts, method=method, **provenance)
+    return _fit_counts(counts, method=method, **provenance)
 
 
-def fit_counts(
+def _fit_counts(
     counts: ScoreCounts, *, method: str = "logistic", photo_quality: npt.ArrayLike = (), **provenance: str
 ) -> Calibration:
     """Return a calibration fitted to comparisons counted by score; see ``fit_calibration``.
@@ -181,7 +177,7 @@ def calibrate_on_photos(
         carry no information.
     """
     counts = count_all_pairs(embeddings.vectors, subjects, by_person=True, replicas=replicas, rng=rng)
-    return fit_counts(
+    return _fit_counts(
         counts,
         method=method,
         photo_quality=embeddings.quality,

@@ -98,7 +98,7 @@ class Gallery:
         RefusedError : probe, entries and calibration are not of one model and version. InputError : ``top`` below 1,
             a mode that does not fit the threshold, or a closed gallery.
         """
-        mode = _mode(mode, threshold, top)
+        mode = _mode(mode, threshold, top, level)
         self._require_open()
         calibration = calibration or load_calibration(probes.embedder)
         same_model("calibration", (calibration.embedder, calibration.version), probes)
@@ -214,12 +214,14 @@ class Gallery:
             raise InputError("got a gallery that was closed, expected an open one; call Watchlist.opened again")
 
 
-def _mode(mode: str | None, threshold: float | None, top: int) -> str:
+def _mode(mode: str | None, threshold: float | None, top: int, level: float) -> str:
     """Return the mode, which the threshold implies where it was not told."""
     if mode not in (None, "threshold", "rank"):
         raise InputError(f"mode: got {mode!r}, expected threshold or rank")
-    if top < 1:
-        raise InputError(f"top: got {top}, expected at least 1")
+    if not isinstance(top, (int, np.integer)) or top < 1:
+        raise InputError(f"top: got {top!r}, expected a whole number, at least 1")
+    if not 0 < level < 1:
+        raise InputError(f"level: got {level}, expected a number between 0 and 1")
     if threshold is not None and not np.isfinite(threshold):
         raise InputError(f"threshold: got {threshold}, expected a score")
     implied = "rank" if threshold is None else "threshold"

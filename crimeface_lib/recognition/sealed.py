@@ -98,8 +98,9 @@ class Seals:
     """Seals and opens the records of one watchlist; ``key`` is 32 bytes."""
 
     def __init__(self, key: bytes) -> None:
-        if len(key) != 32:
-            raise InputError(f"key: got {len(key)} bytes, expected 32; derive one with storage.KeyRing.derive")
+        if not isinstance(key, bytes) or len(key) != 32:
+            got = f"{len(key)} bytes" if isinstance(key, bytes) else type(key).__name__
+            raise InputError(f"key: got {got}, expected 32; derive one with storage.KeyRing.derive")
         self._box = AESGCM(key)
         drawn = HKDF(algorithm=SHA256(), length=96, salt=None, info=_DOMAIN + b"labels").derive(key)
         self._hash, self._siv = drawn[:32], AESSIV(drawn[32:])

@@ -107,3 +107,8 @@ def test_probes_that_failed_raise_no_alarm_and_find_nobody():
     found = identification(search_outcomes([gone, gone, [0.9, 0.1]], ["a", "z", "b"], ["a", "b"]), fpir=[0.1])
     row = found.thresholds.iloc[0]
     assert (row["FPIR"], row["FNIR"]) == (0.0, 0.5)
+
+
+def test_no_rank_at_all_is_refused():
+    with pytest.raises(InputError, match="ranks from 1"):
+        identification(search_outcomes(SCORES, PROBES, GALLERY), ranks=[])

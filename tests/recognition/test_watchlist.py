@@ -264,6 +264,22 @@ def test_bad_searches(tmp_path, templates):
         watchlist.enrol_many(templates(2), subjects=["a"], **FACTS)
 
 
+@pytest.mark.parametrize("wrong", [{"level": 2}, {"level": float("nan")}, {"top": 2.5}])
+@pytest.mark.parametrize("entries", [0, 1])
+def test_options_are_checked_before_anything_is_searched(tmp_path, templates, entries, wrong):
+    watchlist = opened(tmp_path)
+    if entries:
+        watchlist.enrol(templates(1), subject="a", **FACTS)
+    with pytest.raises(InputError, match=next(iter(wrong))):
+        watchlist.search(templates(1), **wrong)
+
+
+@pytest.mark.parametrize("key", ["x" * 32, None, bytes(31), bytearray(32)])
+def test_what_is_no_key(tmp_path, key):
+    with pytest.raises(InputError, match="expected 32"):
+        Watchlist.open(tmp_path, key=key)
+
+
 def test_nothing_is_enrolled_when_one_is_refused(tmp_path, templates):
     watchlist = opened(tmp_path)
     with pytest.raises(RefusedError, match="subject"):
