@@ -24,7 +24,8 @@ def synthetic_watchlist(count: int, *, embedder: str | Embedder = "dlib", rng: S
 
     Parameters
     ----------
-    embedder : the one that will embed the probes; the statistics fit those of ``embed_images`` with dlib and its defaults only.
+    embedder : the one that will embed the probes; the statistics fit those of ``embed_images`` with dlib and its
+        defaults only.
 
     Raises
     ------
