@@ -90,7 +90,14 @@ def assess_quality(image: ImageArray, face: Face, *, chip: ImageArray | None = N
     """Return how well ``face`` can be used.
 
     The score falls with blur, fewer pixels, noise, JPEG compression, darkening, over-exposure, turning and tilting
-    the head, and with masks, sunglasses and hands over the face.
+    the head, and with masks, sunglasses and hands over the face. On 100 LFW photos, of others than those on which the
+    constants were set, each made worse in four steps, it rose by more than a point at some step in 0–3 of 100 with
+    blur, fewer pixels, noise, compression, darkening and tilt, 4 with sunglasses, 11 with over-exposure (dark photos
+    gain from light at first), 12 with a hand and 16 with a mask; it fell at every step in 89–98, 92, 75, 59 and 76.
+
+    Over LFW DevTrain's mated pairs its rank correlation with the similarity is 0.32, nearly all of it from
+    visibility. Without the tenth of the pairs with the lowest scores FNMR falls from 1.1 to 0.8 % at FMR 0.3 %. So it
+    keeps out bad photos; among fairly good ones it tells little of the error to be expected.
 
     Parameters
     ----------

@@ -218,6 +218,21 @@ def embed_images(
 
     Images are read as they are needed, a few ahead, so an endless generator costs no memory but its templates.
 
+    What more chips of a face gave on LFW's View 1: right decisions on the training list (2,200 pairs, ten folds, each
+    with the threshold of the others, 95 % interval), EER of the pairs with templates; and the net's CPU time:
+
+    ==========================  ======================  =====  =======
+    chip alone                  98.5 % (97.9 to 99.0)   1.0 %    6 ms
+    and its mirror image        98.7 % (98.2 to 99.2)   0.8 %   12 ms
+    two more chips, by default  99.1 % (98.7 to 99.5)   0.6 %   23 ms
+    ==========================  ======================  =====  =======
+
+    The test list of 1,000 can't tell them apart: 98.7, 98.9 and 98.8 % (97.9 to 99.4). Three or four of its 12
+    wrong pairs look like different people under one name; in the others a face is turned, half hidden or blurred, or
+    strangers are alike. Mean, median or maximum over pairs of chips, weights by agreement, and chips turned by 6
+    degrees were no better on the training list. With detection (12 ms) and quality (6 ms) a photo of 250 × 250 px
+    takes 45 ms of CPU time, dlib's own way with one chip 135 ms.
+
     Parameters
     ----------
     images : (H, W, 3) uint8 RGB arrays, or what ``faces.load_image`` takes.
