@@ -180,7 +180,7 @@ def _band_label(edges: np.ndarray, band: int, bands: int, *, whole: bool) -> str
 def format_amount(value: float) -> str:
     """Return a number to two figures, never as a power of ten."""
     rounded = float(f"{value:.2g}")
-    return format_count(int(rounded)) if rounded >= 10 else f"{rounded:.2g}"
+    return format_count(int(rounded)) if rounded >= 10 else np.format_float_positional(rounded, trim="-")
 
 
 def ring(axes: Axes, geometry: Any, *, label: str, width: float = 1.3) -> Any:

@@ -216,7 +216,7 @@ def feedback_figure(found: Any, corrected: Any) -> Figure:
         runs, areas = found.final.shape
         figure = new_figure(height=2.9, alt=f"Shares of events and of patrols in {areas} areas, {runs} simulations")
         axes = figure.subplots()
-        x = np.arange(areas)
+        x = np.arange(areas)[::-1]  # rates ascend, ranks begin with the riskiest
         axes.bar(
             x, 100 * found.truth, color=LINE, edgecolor=MUTED, linewidth=0.8, width=0.8, label="events that happen"
         )
@@ -228,7 +228,7 @@ def feedback_figure(found: Any, corrected: Any) -> Figure:
             axes.vlines(x + side, 100 * table["low"], 100 * table["high"], color=colour, linewidth=1.8)
             axes.scatter(x + side, 100 * table["patrols"], s=28, marker=marker, color=colour, edgecolor=INK,
                          linewidth=0.7, zorder=3, label=words)  # fmt: skip
-        axes.set_xticks(x, [str(k) for k in range(areas, 0, -1)])
+        axes.set_xticks(range(areas), [str(k) for k in range(1, areas + 1)])
         axes.set(xlabel="rank of the cell in the forecast", ylabel="share, %")
         axes.grid(axis="y")
         note = f"Means of {runs} simulations of {found.steps:,} rounds; lines hold nine of ten of them."
