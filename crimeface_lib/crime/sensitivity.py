@@ -76,7 +76,12 @@ class Sensitivity(Result):
 
     def _repr_html_(self) -> str:
         facts = self.to_dict()
-        table = self.summary().round(2).to_html(index=False, border=0, classes="cf-table", na_rep="–")
+        table = (
+            self.summary()
+            .round(2)
+            .rename(columns=lambda name: name.replace("_", " "))
+            .to_html(index=False, border=0, classes="cf-table", na_rep="–")
+        )
         return (
             f"<p><b>{facts['hotspots_in_nine_of_ten']} of {facts['hotspots']} hotspot cells</b> stay in at least nine "
             f"of ten of {facts['settings']} settings; {facts['hotspots_in_less_than_half']} are there in less than "

@@ -75,6 +75,11 @@ class HotspotStudy:
         return {"attribution": self.events.attribution or unnamed, "caveat": caveats[0], "outline": self.borders}
 
     @property
+    def caveats(self) -> tuple[str, ...]:
+        """What the events can't say, whatever their source says of itself."""
+        return tuple(dict.fromkeys((*self.events.caveats, POLICE_UK_CAVEATS[3])))
+
+    @property
     def period(self) -> str:
         return f"{self.events.months[0]} to {self.events.months[-1]}"
 
@@ -125,8 +130,10 @@ class HotspotStudy:
 
     def moran_in_words(self, found: LocalMoran) -> str:
         busy, lone = (int((found.kind == kind).sum()) for kind in (1, 4))
+        degree = np.searchsorted([0.05, 0.3], found.global_statistic)
+        alike = ("hardly alike", "somewhat alike", "alike")[degree]
         return (
-            f"Neighbouring cells are {'alike' if found.global_statistic > 0.05 else 'hardly alike'} (Moran's I "
+            f"Neighbouring cells are {alike} (Moran's I "
             f"{found.global_statistic:.2f}): {busy:,} busy cells lie among busy ones, {lone:,} stand "
             "alone among quiet ones."
         )
@@ -303,9 +310,13 @@ class RecordedTables:
             f"{self.release.primary:,} counts below {self.release.minimum} and {self.release.secondary:,} that would "
             "give them away are not shown (–)."
         )
-        table = self.release.tables["type", "outcome"].T
-        words = table.map(lambda v: "–" if np.isnan(v) else f"{v:,.0f}").rename_axis(index="outcome", columns=None)
-        return run.table(words.reset_index(), "type_by_outcome", caption=caption)
+        table = self.release.tables["type", "outcome"]
+        names = [name for name in self.changes["outcome"].to_frame()["outcome"] if name in table]
+        words = table[names].map(lambda v: "–" if np.isnan(v) else f"{v:,.0f}").rename_axis(columns=None)
+        number = {name: str(place) for place, name in enumerate(names[:-1], 1)}
+        key = "; ".join(f"{place} {name}" for name, place in number.items())
+        words = words.rename(columns=number).reset_index()
+        return run.table(words, "type_by_outcome", caption=f"{caption} Outcomes: {key}.")
 
     def in_words(self) -> str:
         """Return the change of the total, and of how many types it can be told."""
