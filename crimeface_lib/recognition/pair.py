@@ -55,11 +55,12 @@ class PairedPhoto:
 
 @dataclass(frozen=True, slots=True)
 class Check(Result):
-    """What was asked before the comparison, what was found, and whether it stops it."""
+    """What was asked before the comparison, what was found, whether it stops it, or goes on with a ``caution``."""
 
     check: str
     found: str
     passed: bool
+    caution: bool = False
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -166,14 +167,15 @@ def check_pair(
         ]
     worst = min((first, second), key=lambda side: side.quality.score)
     known, found = calibration.photo_quality, "The calibration doesn't tell how good its photos were."
+    like = bool(len(known)) and worst.quality.score >= known[1]
     if len(known):
         found = (
             f"98 % of the calibration's photos have {known[1]:.0f} to {known[99]:.0f}; the poorer one here, photo "
             f"{worst.name}, has {worst.quality.score:.0f}"
         )
         poor = ": the ratio comes from better photos than this, and is less reliable than its interval says."
-        found += "." if worst.quality.score >= known[1] else poor
-    checks.append(Check("quality like the calibration's", found, True))  # a caution, and no reason to refuse
+        found += "." if like else poor
+    checks.append(Check("quality like the calibration's", found, passed=True, caution=not like))
     return tuple(checks)
 
 

@@ -100,15 +100,15 @@ class PairStudy:
         )
         return (
             limit,
-            "It is about the score and not about the people: it is not the probability that the photos show one "
-            "person, nor one minus it. To read it so is the prosecutor's fallacy. What to believe also depends on "
-            "everything else known of the case, which this page doesn't know.",
+            "It is about the score and not about the people: it is not the odds that the photos show one person, and "
+            "one divided by it is not the probability that they show two. To read it so is the prosecutor's fallacy. What "
+            "to believe also depends on everything else known of the case, which this page doesn't know.",
             f"The {self.result.level:.0%} interval says how the ratio would vary with other people in the calibration. "
             "It doesn't cover photos of another kind. Different people are taken at random from the calibration's; "
             "where the alternative is a relative, or somebody of the same sex, age and origin, the ratio is too high.",
-            *(f"Compared although a check failed, because that was asked for: {c.found}"
-              for c in self.checks if not c.passed),
-        )  # fmt: skip
+            *(c.found for c in self.checks if c.caution),
+            *(f"Compared although a check failed, as was asked for: {c.found}" for c in self.checks if not c.passed),
+        )
 
     @property
     def findings(self) -> tuple[str, ...]:
@@ -163,7 +163,9 @@ class PairStudy:
         """Return a row a check."""
         import pandas as pd
 
-        return pd.DataFrame([check.to_dict() for check in self.checks])
+        words = {(True, False): "yes", (True, True): "with caution", (False, False): "NO"}
+        rows = [(one.check, one.found, words[one.passed, one.caution]) for one in self.checks]
+        return pd.DataFrame(rows, columns=["check", "found", "passed"])
 
     def change_table(self) -> pd.DataFrame:
         """Return how the ratio moves when a photo is changed a little, a row a change."""

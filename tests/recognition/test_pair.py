@@ -53,7 +53,7 @@ def test_a_poor_photo_stops_it_and_one_poorer_than_the_calibrations_is_told(side
     poor = replace(second, quality=replace(second.quality, score=35.0))
     assert not passed(check_pair(first, poor, calibration, minimum=40))["quality of photo B"]
     (*_, told) = check_pair(first, poor, calibration, minimum=30)
-    assert told.passed
+    assert (told.passed, told.caution) == (True, True)
     assert "better photos than this" in told.found
     (*_, told) = check_pair(first, poor, replace(calibration, photo_quality=np.empty(0)), minimum=30)
     assert "doesn't tell" in told.found

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import importlib
 import os
+from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 from types import SimpleNamespace
 
@@ -25,6 +26,7 @@ from crimeface_lib.workflow.config import RecogniseConfig
 from crimeface_lib.workflow.identity import identify
 from crimeface_lib.workflow.issue import issue_report
 from crimeface_lib.workflow.origin import login_name
+from crimeface_lib.workflow.search_page import SearchPage
 
 PASSWORD = "correct horse battery"
 FACTS = {
@@ -107,6 +109,32 @@ class Desk:
 @pytest.fixture
 def desk(workplace, monkeypatch) -> Desk:
     return Desk(workplace, monkeypatch)
+
+
+def test_a_list_by_rank_needs_an_assessment_without_a_threshold(desk):
+    """R2: investigative and identification mode apart; rank would list what the approved threshold leaves out."""
+    desk.approve(threshold=0.5)
+    with pytest.raises(RefusedError, match=r"rank, which lists entries below the approved threshold 0\.5"):
+        desk.search(desk.run(search={"mode": "rank"}))
+    assert not desk.events("use."), "nothing was searched"
+
+
+def test_a_list_by_rank_lists_the_best_however_low_and_says_so(desk):
+    desk.approve(threshold=-1.0)
+    found = desk.search(desk.run(search={"mode": "rank", "top": 3}))
+    assert (found.mode, found.threshold, found.fpir, len(found)) == ("rank", None, None, 3)
+    page = SearchPage(found, SimpleNamespace(
+        name="net", version="1", research_only=True, licence=SimpleNamespace(code="MIT", weights="x-research-only")
+    ))  # fmt: skip
+    told = page.method_table().set_index("what")["value"]
+    assert told["mode"].startswith("investigative, by rank")
+    assert told["FPIR"].startswith("100 %")
+    assert told["licence"].endswith("for research only")
+    assert "100.0% of the exact list" in told["recall"]
+    assert page.candidate_table()["rank"].tolist() == [1, 2, 3]
+    tied = replace(found, candidates=(found.candidates[0], replace(found.candidates[1], lr_high=1e9, at_limit=False)))
+    assert SearchPage(tied, page.card).tied_table()["why"].tolist() == ["the intervals overlap"]
+    assert "1 more can't be told from the first" in SearchPage(tied, page.card).findings("One face.")[-1]
 
 
 def test_a_use_is_written_down_with_all_it_was(desk):

@@ -59,7 +59,7 @@ def test_the_meaning_is_about_the_score_and_points_the_right_way():
     assert "about 40 times more probable if both photos show the same person than if" in page(40.0).meaning
     assert "about 40 times more probable if the photos show two different people than if" in page(0.025).meaning
     said = " ".join(page(40.0).cautions)
-    assert "not the probability" in said
+    assert "is not the probability that they show two" in said
     assert "prosecutor's fallacy" in said
     assert "within what the calibration's comparisons support, 1/380 to 130,000" in said
     assert "how much further, these data can't tell" in " ".join(page(1.3e5, clamped=True).cautions)
@@ -125,7 +125,8 @@ def test_the_page_runs_whole_and_says_what_a_court_would_ask(workplace, photos, 
     for words in (
         "times more probable if both photos show the same person", "held at the limit", "prosecutor",
         "blurred a little",
-        "posterior odds", "5,919,754", "No bias report", "weights CC0-1.0", "Compared although a check failed",
+        "posterior odds", "5,919,754", "No bias report", "weights CC0-1.0",
+        "Compared although a check failed, as was asked for",
         "they look like copies of one picture",
     ):  # fmt: skip
         assert words in html.replace("&#x27;", "'"), words
