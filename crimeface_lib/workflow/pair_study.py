@@ -101,8 +101,8 @@ class PairStudy:
         return (
             limit,
             "It is about the score and not about the people: it is not the odds that the photos show one person, and "
-            "one divided by it is not the probability that they show two. To read it so is the prosecutor's fallacy. What "
-            "to believe also depends on everything else known of the case, which this page doesn't know.",
+            "one divided by it is not the probability that they show two. To read it so is the prosecutor's fallacy. "
+            "What to believe also depends on everything else known of the case, which this page doesn't know.",
             f"The {self.result.level:.0%} interval says how the ratio would vary with other people in the calibration. "
             "It doesn't cover photos of another kind. Different people are taken at random from the calibration's; "
             "where the alternative is a relative, or somebody of the same sex, age and origin, the ratio is too high.",
