@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import warnings
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
@@ -12,6 +13,7 @@ from crimeface_lib.core.types import FloatArray
 if TYPE_CHECKING:
     import pandas as pd
 
+_MOST_ERROR = 10.0  # of a logarithm: an effect known no better than this is not known
 _WORDS = {"D": "days", "M": "months"}
 
 
@@ -52,3 +54,41 @@ def read_periods(
     if number < least:
         raise InputError(f"series: got {number} periods with data, expected at least {least} {words}")
     return values
+
+
+class LogLinear(NamedTuple):
+    """Effects on the logarithm of counts, (P,) and (P, P); ``dispersion`` is variance over mean about the fit."""
+
+    effects: FloatArray
+    covariance: FloatArray
+    dispersion: float
+    freedom: float
+
+
+def fit_counts(counts: FloatArray, design: FloatArray, told: slice) -> LogLinear:
+    """Fit a quasi-Poisson regression; the covariance is never narrower than Poisson's.
+
+    Parameters
+    ----------
+    told : columns whose effects are told; the others (a trend) need not be told apart.
+
+    Raises
+    ------
+    InputError : counts too few to tell these effects, such as none at all in one calendar month.
+
+    References: McCullagh & Nelder 1989.
+    """
+    import statsmodels.api as sm
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of a fit that is perfect, or has no end: looked at below
+        fit = sm.GLM(counts, design, family=sm.families.Poisson()).fit()
+    dispersion = float(fit.pearson_chi2 / fit.df_resid) if fit.df_resid > 0 else float("nan")
+    covariance = fit.normalized_cov_params * max(dispersion, 1.0)
+    error = np.sqrt(np.abs(np.diag(covariance)))
+    if not (np.isfinite(fit.params).all() and np.isfinite(dispersion) and (error[told] < _MOST_ERROR).all()):
+        raise InputError(
+            f"series: got {counts.sum():,.0f} events in {len(counts)} periods, too few somewhere to tell the effects "
+            "apart; expected some in each part of the span and each kind of period; add types up, or take fewer years"
+        )
+    return LogLinear(fit.params, covariance, dispersion, float(fit.df_resid))

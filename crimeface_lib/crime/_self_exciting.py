@@ -34,7 +34,7 @@ class Design:
 
     background : (N, J) density per m² and day at unit weight; exposure : (J, K) its integral over the area in each of
     the K months; month : (N,) int. ``same`` and ``near`` are pairs: target, days, metres. low, high : (S,) days after
-    each source at which the fit's span begins and ends.
+    a source at which a stretch of the fit's span begins and ends; a source near a gap has several stretches.
     """
 
     background: FloatArray

@@ -10,7 +10,7 @@ import numpy as np
 from crimeface_lib.core.errors import InputError
 from crimeface_lib.core.results import Result, to_plain
 from crimeface_lib.core.types import FloatArray
-from crimeface_lib.crime._periods import read_periods
+from crimeface_lib.crime._periods import fit_counts, read_periods
 from crimeface_lib.crime.events import Events
 from crimeface_lib.crime.timeseries import daily_series, monthly_series
 
@@ -233,16 +233,14 @@ class _Fit:
 
     @classmethod
     def make(cls, values: FloatArray, known: Any, smooth: FloatArray, columns: FloatArray, confidence: float) -> _Fit:
-        import statsmodels.api as sm
         from scipy.stats import t as student
 
         design = np.column_stack([columns, smooth])
-        fit = sm.GLM(values[known], design[known], family=sm.families.Poisson()).fit(scale="X2")
         number = columns.shape[1]
-        wide = max(float(fit.scale), 1.0) / float(fit.scale)
+        fit = fit_counts(values[known], design[known], slice(number))
         return cls(
-            fit.params[:number], fit.cov_params()[:number, :number] * wide, np.exp(design @ fit.params),
-            float(fit.scale), float(student.ppf((1 + confidence) / 2, fit.df_resid)),
+            fit.effects[:number], fit.covariance[:number, :number], np.exp(design @ fit.effects), fit.dispersion,
+            float(student.ppf((1 + confidence) / 2, fit.freedom)),
         )  # fmt: skip
 
     def rows(self, rows: list[tuple[str, str, FloatArray]], seen: list[int]) -> pd.DataFrame:

@@ -109,7 +109,8 @@ def decompose(
     smooth = _Stl.plan(known, period, seasonal, trend or _trend_length(period, seasonal))
     level, season, weight = smooth.fit(values, robust=robust)
     rest = np.where(known, values - level - season, np.nan)
-    spread = np.ones(len(values)) if multiplicative else np.maximum(level + season, 0.05 * np.nanmean(values) or 1.0)
+    even = multiplicative or not np.nanmin(values) >= 0  # what falls below 0 is no count
+    spread = np.ones(len(values)) if even else np.maximum(level + season, 0.05 * np.nanmean(values) or 1.0)
     error = norm.ppf((1 + confidence) / 2) * smooth.trend_error(rest, spread, weight, make_rng(rng, stream="decompose"))
     parts = {"trend": level, "low": level - error, "high": level + error, "seasonal": season, "residual": rest}
     parts = {name: np.exp(part) if multiplicative else part for name, part in parts.items()}

@@ -204,7 +204,7 @@ def getis_ord(counts: npt.ArrayLike, grid: Grid, *, reach: int = 1, alpha: float
     if reach < 1:
         raise InputError(f"reach: got {reach}, expected at least 1 cell")
     mean, sd, number = values.mean(), values.std(), len(values)
-    if sd == 0:
+    if np.ptp(values) == 0:  # of equal values the deviation is not always 0
         raise InputError(f"counts: got {number} equal values, expected some variation; Gi* is undefined")
     around = box_sum(grid.raster(values, fill=0.0), reach)[grid.row, grid.column]
     neighbours = box_sum(grid.inside.astype(float), reach)[grid.row, grid.column]

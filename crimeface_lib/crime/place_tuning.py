@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from crimeface_lib.core.errors import InputError
 from crimeface_lib.core.random import Seed
 from crimeface_lib.core.results import Result, to_plain
-from crimeface_lib.crime._history import read_history, reported
+from crimeface_lib.crime._history import read_history, reported, span
 from crimeface_lib.crime._models import MODEL_NAMES, MODELS
 from crimeface_lib.crime.events import Events
 from crimeface_lib.crime.grid import Grid
@@ -36,7 +36,8 @@ class PlaceTuning(Result):
     table : per setting the mean PAI with its interval over the cut-offs, the paired difference to the model's own
         settings with its interval, and which one is ``chosen``.
     chosen : the settings with the highest mean; the model's own, unless the paired interval is above 0.
-    until : last cut-off used. Report only on months after it: figures on the months tried are too good.
+    until : end of the last horizon used. Report only on what comes from then on: figures on the months tried are too
+        good.
     """
 
     model: str
@@ -120,6 +121,13 @@ def tune_places(
     best = int(table["pai"].where(table["difference_low"] > 0).fillna(0).argmax())
     best = best if table["difference_low"].iloc[best] > 0 else 0
     table["chosen"] = [k == best for k in range(len(table))]
+    until = max(span(kept, cutoff, horizon)[1] for cutoff in wide.index)
     return PlaceTuning(
-        model, table, {k: float(v) for k, v in tried[best].items()}, area, len(wide), max(wide.index), trial.skipped
+        model,
+        table,
+        {k: float(v) for k, v in tried[best].items()},
+        area,
+        len(wide),
+        str(until.astype("datetime64[D]")),
+        trial.skipped,
     )

@@ -139,7 +139,7 @@ def geographic_profile(
     Parameters
     ----------
     events : the series and nothing else; who linked it, and how surely, is for the report to say.
-    grid : the area searched, cells of 250 m or more; it should reach well beyond the series.
+    grid : the area searched, cells of 250 m or a multiple, on multiples of it; it should reach well beyond the series.
     method : "bayes" (posterior; distance and buffer averaged over) or "rossmo" (criminal geographic targeting).
     metric : distances; "manhattan" for "rossmo" and "euclidean" for "bayes" unless given.
     buffer, decay : of "rossmo": radius B in metres (half the mean distance between nearest sites unless given) and
@@ -150,7 +150,7 @@ def geographic_profile(
 
     Raises
     ------
-    RefusedError : cells under 250 m: a profile is an area, not an address.
+    RefusedError : cells under 250 m, or across those of 250 m: a profile is an area, not an address.
     InputError : fewer than five distinct places inside the grid, an event outside it, too many events for a series,
         or options of the other method.
 
@@ -212,6 +212,11 @@ def _series(events: Events, grid: Grid) -> tuple[FloatArray, IntArray]:
     if grid.cell < MIN_CELL:
         raise RefusedError(
             f"grid: got cells of {grid.cell:g} m, expected {MIN_CELL:g} m or more: a profile ranks areas, not addresses"
+        )
+    if any(value % MIN_CELL for value in (grid.cell, *grid.origin)):
+        raise RefusedError(
+            f"grid: got cells of {grid.cell:g} m from {grid.origin}, expected a multiple of {MIN_CELL:g} m with edges "
+            f"on multiples of {MIN_CELL:g} m: profiles on grids that cross could be cut against one another to finer ones"
         )
     if len(grid) > MAX_CELLS:
         raise InputError(f"grid: got {len(grid):,} cells, expected at most {MAX_CELLS:,}; use larger cells")

@@ -202,13 +202,23 @@ def _design(history: History) -> tuple[em.Design, float]:
     same = place[target] == place[source]
     number = (target - first).astype(np.int32)
     background, exposure, month = _backgrounds(grid, days, xy, cell, months, first, warm)
-    sources = (days > warm - em.WINDOW - _SOONEST) & (days < -_SOONEST)
-    since = days[sources] + _SOONEST
+    low, high = _stretches(days + _SOONEST, months, warm)
     design = em.Design(
         background, exposure, month, (number[same], delay[same]),
-        (number[~same], delay[~same], metres[~same]), np.maximum(warm - since, 0.0), -since,
+        (number[~same], delay[~same], metres[~same]), low, high,
     )  # fmt: skip
     return design, warm
+
+
+def _stretches(since: FloatArray, months: FloatArray, warm: float) -> tuple[FloatArray, FloatArray]:
+    """Return when, in days after each source, the span begins and ends: a gap in the data is no time without events."""
+    begin, stop = np.maximum(months[:, 0], warm), months[:, 1]
+    begin, stop = begin[stop > begin], stop[stop > begin]
+    new = np.r_[True, begin[1:] > stop[:-1] + 1e-6]
+    begin, stop = begin[new], stop[np.r_[new[1:], True]]
+    low, high = np.maximum(begin - since[:, None], 0.0), stop - since[:, None]
+    used = (high > low) & (low < em.WINDOW)
+    return low[used], high[used]
 
 
 def _pairs(xy: FloatArray, days: FloatArray, first: int) -> tuple[int, IntArray, IntArray, FloatArray]:

@@ -9,6 +9,7 @@ import numpy as np
 
 from crimeface_lib.core.errors import InputError
 from crimeface_lib.core.results import Result, to_plain
+from crimeface_lib.crime._periods import fit_counts, read_periods
 from crimeface_lib.crime.events import Events, found_by_policing
 
 if TYPE_CHECKING:
@@ -143,9 +144,9 @@ def seasonal_profile(series: pd.Series, *, confidence: float = 0.95) -> Seasonal
     References: quasi-Poisson regression, McCullagh & Nelder 1989.
     """
     import pandas as pd
-    import statsmodels.api as sm
     from scipy.stats import t as student
 
+    read_periods(series, every=("M",))
     known = series.dropna()
     calendar = np.asarray(known.index.month) if len(known) else np.array([], dtype=int)
     seen = np.bincount(calendar, minlength=13)[1:]
@@ -156,12 +157,11 @@ def seasonal_profile(series: pd.Series, *, confidence: float = 0.95) -> Seasonal
     time = (known.index.year * 12 + calendar).to_numpy(dtype=float)
     effects = (calendar[:, None] == np.arange(1, 13)).astype(float)
     design = np.column_stack([(time - time.mean()) / 12, effects])
-    fit = sm.GLM(known.to_numpy(), design, family=sm.families.Poisson()).fit(scale="X2")
+    fit = fit_counts(known.to_numpy(dtype=float), design, slice(1, None))
     contrast = np.column_stack([np.zeros(12), np.eye(12) - 1 / 12])
-    effect = contrast @ fit.params
-    scale = max(float(fit.scale), 1.0)
-    error = np.sqrt(np.einsum("ij,jk,ik->i", contrast, fit.cov_params() / fit.scale * scale, contrast))
-    margin = student.ppf((1 + confidence) / 2, fit.df_resid) * error
+    effect = contrast @ fit.effects
+    error = np.sqrt(np.einsum("ij,jk,ik->i", contrast, fit.covariance, contrast))
+    margin = student.ppf((1 + confidence) / 2, fit.freedom) * error
     table = pd.DataFrame(
         {
             "month": range(1, 13),
@@ -170,4 +170,4 @@ def seasonal_profile(series: pd.Series, *, confidence: float = 0.95) -> Seasonal
             "high": np.exp(effect + margin),
         }
     )
-    return SeasonalProfile(table, float(fit.scale), confidence)
+    return SeasonalProfile(table, fit.dispersion, confidence)

@@ -125,7 +125,14 @@ def finish_map(axes: Axes, cells: gpd.GeoDataFrame, *, title: str, outline: Any 
 
 
 def caption(figure: Figure, caveat: str, attribution: str, *, beyond: int = 0) -> None:
-    """Write under a map what it can't say, what it doesn't show, and where the data come from."""
+    """Write under a map what it can't say, what it doesn't show, and where the data come from.
+
+    Raises
+    ------
+    InputError : nothing said of what it can't say.
+    """
+    if not caveat.strip():
+        raise InputError("caveat: got nothing, expected a sentence on what the map can't say: none goes without")
     hidden = f"{format_count(beyond)} cells beyond the borders are not shown." if beyond else ""
     text = "\n".join(filter(None, (caveat, hidden, attribution)))
     figure.supxlabel(text, x=0.01, ha="left", size=7, color=MUTED, wrap=True)

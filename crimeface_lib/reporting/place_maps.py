@@ -22,6 +22,7 @@ from crimeface_lib.crime import (
     false_discovery,
     top_cells,
 )
+from crimeface_lib.crime.profiling import LIMITS
 from crimeface_lib.reporting.maps import LEGEND, add_paths, caption, finish_map, format_amount, map_shape, ring
 from crimeface_lib.reporting.style import INK, MUTED, PAPER, house_style, new_figure, sequential
 
@@ -88,7 +89,8 @@ def profile_map(
 ) -> Figure:
     """Draw a geographic profile: regions by probability, or by share of the area for a score that is none.
 
-    The places of the series are shown as the cells that they lie in, no finer.
+    The places of the series are shown as the cells that they lie in, no finer. Beside ``caveat`` stands that the map
+    names no person and no address.
     """
     tones = sequential()([0.95, 0.55, 0.25])
     if profile.method == "bayes":
@@ -102,6 +104,7 @@ def profile_map(
     rings = [inner[0], inner[1] & ~inner[0], inner[2] & ~inner[1], ~inner[2]]
     hatches = ("", "", "", "")
     classes = [Class(*row) for row in zip(rings, labels, [*tones, _GROUND], hatches, strict=True)]
+    caveat = " ".join(dict.fromkeys([caveat, LIMITS[0]]))
     index = profile.grid.index_of(profile.sites[["x", "y"]].to_numpy())
     dotted = np.bincount(index[index >= 0], minlength=len(profile.grid)) > 0
     panel = Panel(title, legend, classes, dotted=dotted)

@@ -121,3 +121,9 @@ def test_constant_and_empty_counts_are_sound() -> None:
         )
         np.testing.assert_allclose(found.table["trend"], level, atol=1e-9)
         assert np.isfinite(found.table[["low", "high"]].to_numpy()).all()
+
+
+def test_values_below_zero_have_an_interval_too() -> None:
+    months = pd.period_range("2018-01", periods=48, freq="M")
+    table = decompose(pd.Series(np.random.default_rng(0).normal(-5, 1, 48), months)).table
+    assert (table["low"] < table["trend"]).all()

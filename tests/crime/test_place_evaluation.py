@@ -126,7 +126,7 @@ def test_tuning_keeps_what_is_not_beaten(steady: tuple[Events, Grid]) -> None:
     )  # fmt: skip
     assert other.chosen == {"tau": 2.0}
     assert other.table["chosen"].tolist() == [False, True]
-    assert other.until == "2023-10-01"
+    assert other.until == "2023-10-31"  # the horizon of the last cut-off was looked at
     assert "figures are for later months only" in other.text
     evaluated = evaluate_places(
         *steady, cutoffs=cutoffs, horizon="30D", models=["counts"], settings={"counts": {"years": 0.1}}, rng=0

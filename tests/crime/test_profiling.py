@@ -10,6 +10,7 @@ from shapely.geometry import box
 
 from crimeface_lib.core.errors import InputError, RefusedError, ShapeError
 from crimeface_lib.crime import geographic_profile, make_grid, profiling, read_points, simulate_profiles
+from crimeface_lib.crime.grid import regrid
 
 GRID = make_grid(box(400_000, 400_000, 410_000, 408_000), cell=500.0, crs="EPSG:27700")
 
@@ -138,6 +139,9 @@ def test_an_area_and_never_an_address(places):
     fine = make_grid(box(400_000, 400_000, 410_000, 408_000), cell=200.0, crs="EPSG:27700")
     with pytest.raises(RefusedError, match="ranks areas, not addresses"):
         geographic_profile(series(places), fine)
+    for other in (regrid(GRID, cell=500.0, shift=(0.1, 0.0)), regrid(GRID, cell=260.0)):
+        with pytest.raises(RefusedError, match="cut against one another"):
+            geographic_profile(series(places), other)
 
 
 @pytest.mark.parametrize(("change", "said"), [

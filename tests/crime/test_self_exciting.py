@@ -10,7 +10,7 @@ from shapely.geometry import box
 from crimeface_lib.core.errors import InputError
 from crimeface_lib.crime import Events, Grid, fit_self_exciting, make_grid, read_points
 from crimeface_lib.crime import _self_exciting as em
-from crimeface_lib.crime.self_exciting import SelfExcitingFit, _decayed_before, _lay_out
+from crimeface_lib.crime.self_exciting import SelfExcitingFit, _decayed_before, _lay_out, _stretches
 
 SIDE, DAYS = 5000, 1400
 TRUTH = {"same_place": 0.12, "near": 0.25, "same_rate": 0.4, "near_rate": 0.2, "distance": 50.0}
@@ -126,3 +126,11 @@ def test_kernel_mass_per_cell_agrees_with_draws() -> None:
     expected = np.bincount(grid.index_of(drawn), minlength=len(grid)) / kept.sum()
     np.testing.assert_allclose(inside + outside, expected, atol=0.02)
     assert np.flatnonzero(inside).tolist() == grid.index_of(xy).tolist()
+
+
+def test_a_gap_is_no_time_without_offspring() -> None:
+    """Offspring that fell into months without data count for nothing, rather than against the branching."""
+    months = np.array([[-90.0, -75.0], [-75.0, -60.0], [-30.0, 0.0]])
+    low, high = _stretches(np.array([-70.0, -10.0]), months, -80.0)
+    assert low.tolist() == [0, 40, 0]
+    assert high.tolist() == [10, 70, 10]

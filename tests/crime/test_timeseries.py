@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 from crimeface_lib.core.errors import InputError
-from crimeface_lib.crime import Events, monthly_series, seasonal_profile
+from crimeface_lib.crime import Events, calendar_effects, monthly_series, seasonal_profile
 from crimeface_lib.crime.events import ASB
 from crimeface_lib.synthetic import SyntheticCrimes
 
@@ -55,3 +55,18 @@ def test_faults(town_events: Events) -> None:
         seasonal_profile(monthly_series(town_events).frame["all"].iloc[:13])
     with pytest.raises(InputError, match="by: got 'day'"):
         monthly_series(town_events, by="day")
+
+
+def test_counts_that_never_change_and_counts_too_few() -> None:
+    """The first divided by a dispersion of 0; the second had effects without end."""
+    months = pd.period_range("2018-01", periods=48, freq="M")
+    found = seasonal_profile(pd.Series(7.0, months)).table
+    assert found["index"].to_numpy() == pytest.approx(np.ones(12))
+    assert (found["low"] < 1).all()
+    assert calendar_effects(pd.Series(7.0, months)).table["ratio"].to_numpy() == pytest.approx(np.ones(3))
+    rare = pd.Series(np.r_[np.zeros(47), 1.0], months)
+    for analysis in (seasonal_profile, calendar_effects):
+        with pytest.raises(InputError, match="too few somewhere"):
+            analysis(rare)
+    with pytest.raises(InputError, match="none below 0"):
+        seasonal_profile(pd.Series(-1.0, months))

@@ -110,6 +110,7 @@ def test_a_profile_shows_areas_and_cells_but_no_place(town):
     for method, text in (("bayes", "smallest area with 50 %"), ("rossmo", "first 1 % of the area")):
         figure = profile_map(geographic_profile(events(xy), grid, method=method), **SAYS)
         assert text in legends(figure)
+        assert "names no person and no address" in figure._supxlabel.get_text()
         dots = np.column_stack(figure.axes[0].lines[0].get_data())
         assert (((dots - grid.origin) / grid.cell) % 1 == 0.5).all()
 
@@ -161,3 +162,8 @@ def test_hours_and_weekdays_of_spans():
     assert drawn(figure).std() > 5
     with pytest.raises(InputError, match="by='week'"):
         aoristic_figure(aoristic(table, by="hour"), caveat="")
+
+
+def test_a_map_says_what_it_can_not(town):
+    with pytest.raises(InputError, match="caveat: got nothing"):
+        crime_map(town[1].cells, town[2], legend="n", **(SAYS | {"caveat": " "}))
