@@ -14,7 +14,7 @@ from crimeface_lib.core.errors import InputError, NoFaceError
 from crimeface_lib.core.plugins import load_backend
 from crimeface_lib.core.results import Result
 from crimeface_lib.core.types import FloatArray, ImageArray
-from crimeface_lib.faces.weights import POINTS_5, frontal_detector, shape_predictor
+from crimeface_lib.faces.weights import POINTS_5, run_frontal_detector, shape_predictor
 
 #: Longest side of the first pass, px. dlib's detector sees faces from 80 px on, so nothing useful is lost.
 FIRST_PASS = 1600
@@ -144,7 +144,7 @@ def _look(image: ImageArray, scale: float, turn: float, border: float) -> list[_
         size = (width + 2 * edge, height + 2 * edge)
         turned = cv2.warpAffine(copy, matrix, size, flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
         copy, back = np.asarray(turned, dtype=np.uint8), np.asarray(cv2.invertAffineTransform(matrix))
-    boxes, scores, _ = frontal_detector().run(copy, 0, WEAKEST)
+    boxes, scores, _ = run_frontal_detector(copy, WEAKEST)
     seen = []
     for score, found in zip(scores, boxes, strict=True):
         edges = np.array([(found.left(), found.top()), (found.right() + 1, found.bottom() + 1)], dtype=float)

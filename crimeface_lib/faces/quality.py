@@ -12,7 +12,7 @@ from crimeface_lib.core.results import Result
 from crimeface_lib.core.types import FloatArray, ImageArray
 from crimeface_lib.faces.align import PADDING, align_face
 from crimeface_lib.faces.detect import Face
-from crimeface_lib.faces.weights import frontal_detector
+from crimeface_lib.faces.weights import run_frontal_detector
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -187,7 +187,7 @@ def _blocks(image: ImageArray, face: Face) -> float:
 def _likeness(image: ImageArray, face: Face) -> float:
     """Return dlib's score of the face set upright at 160 px: it falls where a part of a face is missing."""
     seen = align_face(image, face, size=160, jitter=(0.72, 0.0, 0.0, 0.0))
-    boxes, scores, _ = frontal_detector().run(seen, 0, -1.0)
+    boxes, scores, _ = run_frontal_detector(seen, -1.0)
     central = [
         score
         for score, box in zip(scores, boxes, strict=True)

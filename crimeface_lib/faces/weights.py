@@ -5,11 +5,11 @@ The package's own ``__init__`` needs ``pkg_resources``, which current setuptools
 
 from __future__ import annotations
 
-import threading
 from functools import lru_cache
 from typing import Any
 
 from crimeface_lib.core.artifacts import Artifact, find
+from crimeface_lib.core.types import ImageArray
 
 
 def _model(file: str, sha256: str, licence: str) -> Artifact:
@@ -40,7 +40,7 @@ RESNET = _model(
     "CC0-1.0",
 )
 
-_thread = threading.local()
+_idle: list[Any] = []  # detectors that no thread uses now
 
 
 @lru_cache(maxsize=4)
@@ -51,10 +51,19 @@ def shape_predictor(artifact: Artifact) -> Any:
     return dlib.shape_predictor(str(find(artifact)))
 
 
-def frontal_detector() -> Any:
-    """Return dlib's HOG detector, one for each thread: it keeps its feature pyramid between calls."""
-    if not hasattr(_thread, "detector"):
+def run_frontal_detector(image: ImageArray, weakest: float) -> tuple[Any, Any, Any]:
+    """Return boxes, scores and kinds of what dlib's HOG detector sees.
+
+    The detector keeps its feature pyramid between calls, so two threads never use one; and it takes 0.4 s to make, so
+    it is kept for the next thread.
+    """
+    try:
+        detector = _idle.pop()
+    except IndexError:
         import dlib
 
-        _thread.detector = dlib.get_frontal_face_detector()
-    return _thread.detector
+        detector = dlib.get_frontal_face_detector()
+    try:
+        return detector.run(image, 0, weakest)
+    finally:
+        _idle.append(detector)
