@@ -242,7 +242,7 @@ def _threshold(given: float | None, found: RecognitionEvaluation, notes: list[st
     share = rates["asked"].iloc[0]
     if given is not None:
         notes.append(
-            f"How groups fare at the threshold {given:g}: no comparison is below it; FMR {share:g} is used here."
+            f"Anything at the threshold {given:g}: every comparison reaches it; here it is the one at FMR {share:g}."
         )
     return float(rates["threshold"].iloc[0])
 

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import base64
 import re
 import subprocess
 import sys
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from crimeface_lib.core.settings import Settings
@@ -67,3 +70,45 @@ def demo_run(tmp_path_factory) -> Path:
     assert done.returncode == 0, done.stdout + done.stderr
     assert "approved by demo-approver" in done.stdout
     return Path(re.search(r"^run +(.+)$", done.stdout, flags=re.M)[1])
+
+
+@pytest.fixture(scope="session")
+def traces_of() -> Callable[[np.ndarray], Callable[[bytes], list[str]]]:
+    """A function of a template that returns a function of bytes, which names the forms of the template in them.
+
+    Any four of its numbers in a row: as float32 and float64 of either byte order, in base64 at each of its three
+    offsets, in hexadecimal, and as decimals of four digits or more, whatever stands between them.
+    """
+
+    def of(template: np.ndarray) -> Callable[[bytes], list[str]]:
+        forms: dict[str, bytes] = {}
+        decimals = []
+        for start in range(0, len(template) - 3, 4):
+            some = template[start : start + 4]
+            for kind in ("<f4", ">f4", "<f8", ">f8"):
+                raw = some.astype(kind).tobytes()
+                forms[f"{kind} at {start}"] = raw
+                forms[f"hex {kind} at {start}"] = raw.hex().encode()
+                forms[f"HEX {kind} at {start}"] = raw.hex().upper().encode()
+                for offset in range(3):  # letters that neighbouring bytes have a share in are left out
+                    text = base64.b64encode(bytes(offset) + raw).rstrip(b"=")
+                    forms[f"base64 {kind} at {start}+{offset}"] = text[offset + 1 : -1]
+            decimals.append([f"{abs(value):.9f}"[:6].encode() for value in some])
+
+        def found(data: bytes) -> list[str]:
+            seen = [name for name, form in forms.items() if form in data]
+            for first, *rest in decimals:
+                place = data.find(first)
+                while place >= 0:
+                    after = re.split(rb"[^0-9.]+", data[place : place + 120])[1:4]
+                    if (
+                        all(text.startswith(digits) for text, digits in zip(after, rest, strict=False))
+                        and len(after) == 3
+                    ):
+                        seen.append("decimals")
+                    place = data.find(first, place + 1)
+            return seen
+
+        return found
+
+    return of

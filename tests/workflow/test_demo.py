@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import re
 import shutil
 import subprocess
+import zipfile
 from pathlib import Path
 
 import nbformat
@@ -148,20 +150,52 @@ def test_the_checkpoint_covers_both_logs(demo_run):
             Ledger.open(ledger).verify(checkpoint)
 
 
-def test_no_template_and_no_path_of_this_machine_in_the_published_run(demo_run):
-    """T1, for a whole run: the probe's template is nowhere, in any of the forms it could take."""
-    import base64
+@pytest.fixture(scope="module")
+def synthetic() -> np.ndarray:
+    """The templates that the demonstration's watchlist holds beside the portrait's."""
+    from crimeface_lib.core.random import make_rng
+    from crimeface_lib.synthetic import synthetic_watchlist
+    from crimeface_lib.workflow import demo
 
-    from crimeface_lib.faces import load_image
+    return synthetic_watchlist(demo._ENTRIES, rng=make_rng(demo._SEED, stream="watchlist")).vectors
+
+
+def test_no_template_is_anywhere_that_the_run_left_anything(demo_run, synthetic, traces_of):
+    """T1, for a whole run: report, executed notebooks, store, ledgers, logs, cache: in none of its forms."""
     from crimeface_lib.recognition import embed_images
 
-    probe = embed_images([load_image(demo_run.parents[1] / "home/demo/inputs/probe.jpg")], device="cpu").vectors[0]
-    single, double = probe.astype("<f4").tobytes(), probe.astype("<f8").tobytes()
-    forms = [single[:16], double[:16], base64.b64encode(single)[:16], f"{probe[0]:.6f}".encode() + b", "]
-    folders = [demo_run, demo_run.parents[1] / "home/demo/store"]
-    for path in (path for folder in folders for path in folder.rglob("*") if path.is_file()):
+    inputs = demo_run.parents[1] / "home/demo/inputs"
+    made = embed_images([inputs / "probe.jpg", inputs / "photo.png"], device="cpu").vectors
+    look = {"probe's": traces_of(made[0]), "portrait's": traces_of(made[1]), "synthetic": traces_of(synthetic[0])}
+    files = [path for path in demo_run.parents[1].rglob("*") if path.is_file()]
+    names = {path.name for path in files}
+    assert {"recognise.ipynb", "audit.ledger", "entries.json", "run.json", "recognise.html"} <= names, (
+        "all are looked at"
+    )
+    for path in files:
         data = path.read_bytes()
-        assert not [form for form in forms if form in data], path.name
+        if zipfile.is_zipfile(path):
+            with zipfile.ZipFile(path) as packed:
+                data += b"".join(packed.read(name) for name in packed.namelist())
+        for whose, search in look.items():
+            assert not search(data), f"the {whose} template in {path.name}"
+
+
+def test_a_template_would_be_found_in_each_of_its_forms(synthetic, traces_of):
+    vector = synthetic[0]
+    search = traces_of(vector)
+    single, double = vector.astype("<f4").tobytes(), vector.astype("<f8").tobytes()
+    forms = [single, double, vector.astype(">f4").tobytes(), single.hex().encode(), double.hex().upper().encode()]
+    forms += [base64.b64encode(b"x" * k + single) for k in range(3)] + [base64.b64encode(b"xy" + double)]
+    forms += [json.dumps(vector.tolist()).encode(), np.array2string(vector, precision=6, threshold=200).encode()]
+    forms += [" ".join(f"{value:.8f}" for value in vector).encode(), "\n".join(map(str, vector)).encode()]
+    for form in forms:
+        assert search(b"before " + form + b" after"), form[:60]
+        assert search(form[len(form) // 3 :]), "a part of it"
+    assert not search(json.dumps(synthetic[-1].tolist()).encode())
+
+
+def test_no_path_of_this_machine_in_the_published_run(demo_run):
     for path in (*demo_run.glob("*.html"), *demo_run.glob("*.json")):
         assert str(demo_run.parents[1]).encode() not in path.read_bytes(), path.name
 

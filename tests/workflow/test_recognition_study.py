@@ -113,7 +113,7 @@ def test_photos_need_an_approval_that_names_them_and_the_use_is_logged(photos):
     assert end.facts["outcome"] == "completed"
     assert study.audit is None
     assert any("no file says" in line for line in study.cannot_say())
-    assert any("no comparison is below it" in line for line in study.notes), "the sample approves a threshold of 0"
+    assert any("every comparison reaches it" in line for line in study.notes), "the sample approves a threshold of 0"
     shown = study.about().to_csv() + study.to_frame().to_csv() + study.failures.to_csv() + str(study.to_dict())
     assert not [name for name in people if name in shown], "nobody in the photos is named"
 
