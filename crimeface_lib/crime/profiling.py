@@ -216,7 +216,7 @@ def _series(events: Events, grid: Grid) -> tuple[FloatArray, IntArray]:
     if any(value % MIN_CELL for value in (grid.cell, *grid.origin)):
         raise RefusedError(
             f"grid: got cells of {grid.cell:g} m from {grid.origin}, expected a multiple of {MIN_CELL:g} m with edges "
-            f"on multiples of {MIN_CELL:g} m: profiles on grids that cross could be cut against one another to finer ones"
+            f"on multiples of {MIN_CELL:g} m: profiles on grids that cross could be cut against one another"
         )
     if len(grid) > MAX_CELLS:
         raise InputError(f"grid: got {len(grid):,} cells, expected at most {MAX_CELLS:,}; use larger cells")
