@@ -315,16 +315,22 @@ def watchlist_enrol(
     known = entries.known(path.stem for path in files)
     files, there, added = [path for path in files if path.stem not in known], len(known), 0
     failed, alike = [], []
-    for start in track(range(0, len(files), 32), description="enrolling", transient=True):
-        some = files[start : start + 32]
-        told = entries.enrol_many(
-            embed_images(some, embedder=net), subjects=[path.stem for path in some],
-            photos=[sha256_file(path) for path in some], duplicates=duplicates, duplicate_score=duplicate_score,
-            **facts,
+    try:
+        for start in track(range(0, len(files), 32), description="enrolling", transient=True):
+            some = files[start : start + 32]
+            told = entries.enrol_many(
+                embed_images(some, embedder=net), subjects=[path.stem for path in some],
+                photos=[sha256_file(path) for path in some], duplicates=duplicates, duplicate_score=duplicate_score,
+                **facts,
+            )  # fmt: skip
+            added, there = added + told.enrolled, there + told.present
+            failed += [f"{some[index].name}: {why}" for index, why in told.failures.items()]
+            alike += [f"{one.subject} and {one.other}: {one.reason}, score {one.score:.3f}" for one in told.duplicates]
+    finally:  # also of what was enrolled before it was interrupted
+        opened.audit.record(
+            "watchlist.enrolled", actor=user.id, at=opened.clock(), watchlist=name, entries=added, present=there,
+            failed=len(failed),
         )  # fmt: skip
-        added, there = added + told.enrolled, there + told.present
-        failed += [f"{some[index].name}: {why}" for index, why in told.failures.items()]
-        alike += [f"{one.subject} and {one.other}: {one.reason}, score {one.score:.3f}" for one in told.duplicates]
     for line in failed:
         out.print(f"not enrolled: {line}")
     for line in alike:

@@ -77,6 +77,20 @@ def test_a_list_goes_from_one_store_to_another(workplace, monkeypatch, tmp_path)
     ]  # fmt: skip
     path = stores[1] / "watchlists" / "default" / "entries.json"
     renew_step_by_step(run, CaseStore.open(stores[1], settings=load_settings()), monkeypatch)
+    photos = tmp_path / "photos"
+    photos.mkdir()
+    (photos / "nobody.png").write_bytes(b"no image")
+    nothing = Embeddings(
+        vectors=np.full((1, 128), np.nan, dtype=np.float32), quality=np.array([np.nan]), failures={0: "no image"},
+        embedder="dlib", version=people.version,
+    )  # fmt: skip
+    monkeypatch.setattr("crimeface_lib.recognition.load_embedder", lambda *_: None)  # the net is tested elsewhere
+    monkeypatch.setattr("crimeface_lib.recognition.embed_images", lambda *_, **__: nothing)
+    facts = ("--source", "s", "--rationale", "r", "--category", "c", "--expires", "9999-01-01")
+    code, said = run("watchlist", "enrol", photos, *facts, "--store", stores[1], "--as", "rhea")
+    assert (code, "0 enrolled, 1 failed" in said) == (0, True), said
+    (event,) = CaseStore.open(stores[1], settings=load_settings()).audit.events("watchlist.enrolled").events
+    assert (event.actor, event.facts["entries"], event.facts["failed"]) == ("rhea", 0, 1)
     tables = json.loads(path.read_bytes())
     del tables["entries"]["2"]
     path.write_text(json.dumps(tables))
