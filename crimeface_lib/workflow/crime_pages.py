@@ -25,6 +25,10 @@ if TYPE_CHECKING:
     from crimeface_lib.workflow.run import Run
 
 _NOWHERE = "(no area)"
+_EXPECTED = {
+    "boundaries": "a file of polygons", "groups": "a CSV file with columns area, group",
+    "series": "a table of the places of one series",
+}  # fmt: skip
 _MONTHS = (
     "January", "February", "March", "April", "May", "June", "July", "August", "September", "October", "November",
     "December",
@@ -97,7 +101,7 @@ def check_crime_data(cfg: CrimeDataConfig) -> None:
     for name in ("boundaries", "groups", "series"):
         path = getattr(cfg, name, None)
         if path is not None and not path.is_file():
-            raise InputError(f"{name}: got {path}, expected a file that exists")
+            raise InputError(f"{name}: got {path}, expected {_EXPECTED[name]}")
     if cfg.read_points is None:
         try:
             crime.check_source(cfg.crime, layout=cfg.read_events.layout)
