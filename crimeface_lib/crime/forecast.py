@@ -10,6 +10,7 @@ import numpy as np
 from crimeface_lib.core.errors import InputError
 from crimeface_lib.core.results import Result, to_plain
 from crimeface_lib.core.types import FloatArray, IntArray
+from crimeface_lib.crime._past_errors import LEAST_BEFORE, design_effect, look_back, reach_of, spread_of
 from crimeface_lib.crime._periods import read_periods
 from crimeface_lib.crime.events import found_by_policing
 from crimeface_lib.crime.persons import refuse_person_columns, refuse_person_values
@@ -22,12 +23,8 @@ if TYPE_CHECKING:
 #: Past months from which the pool is weighted, and how much worse (as a share) a model may be to keep 1/e of the say.
 _ORIGINS, _TEMPERATURE = 24, 0.1
 _LEAST_MONTHS = 18
-#: Months with data that each series needs among the last ``_ORIGINS``, and past origins before intervals are checked.
-_LEAST_RECENT, _LEAST_BEFORE = 6, 6
-#: Months over which errors of one origin and the next are taken to be alike.
-_LAGS = 6
-#: Residuals' worth of the level's common spread that each series' own is shrunk by.
-_SHRINK = 12
+#: Months with data that each series needs among the last ``_ORIGINS``.
+_LEAST_RECENT = 6
 
 
 @dataclass(frozen=True, slots=True)
@@ -257,7 +254,7 @@ class _Level:
                 f"{_LEAST_RECENT} for each series and sum; leave out series that ended"
             )
         names = list(FORECAST_MODELS) if model in ("auto", "best") else [model]
-        first = min(_LEAST_MONTHS, max(total - horizon - _LEAST_BEFORE, _LEAST_BEFORE))
+        first = min(_LEAST_MONTHS, max(total - horizon - LEAST_BEFORE, LEAST_BEFORE))
         cuts = np.arange(max(total - _ORIGINS, first), total + 1)
         pool = model_pool(values, calendar, cuts, horizon)
         made = np.stack([pool[name] for name in names], axis=1)  # (O, M, H, S)
@@ -278,12 +275,12 @@ class _Level:
     ) -> _Level:  # fmt: skip
         """Return the level with the spread of its past errors: each series' own, shrunk to the level's."""
         off = (happened - said) / np.sqrt(np.maximum(said, 0.5))  # (O, H, S)
-        spread = _spread(off[None])[0]
+        spread = spread_of(off[None])[0]
         reach, inside, tried = np.zeros(off.shape[1]), 0, 0
         for h in range(off.shape[1]):
-            design = _design_effect(off[:, h] / np.maximum(spread, 1e-9))
-            reach[h] = _reach(np.abs(off[None, :, h] / np.maximum(spread, 1e-9)), design, confidence)[0]
-            hit, known = _look_back(off, h, design, confidence)
+            design = design_effect(off[:, h] / np.maximum(spread, 1e-9))
+            reach[h] = reach_of(np.abs(off[None, :, h] / np.maximum(spread, 1e-9)), design, confidence)[0]
+            hit, known = look_back(off, h, design, confidence)
             inside, tried = inside + hit, tried + known
         return cls(names, errors, weights, expected, spread, reach, inside, tried)
 
@@ -301,64 +298,6 @@ class _Level:
         rate = np.maximum(mean, 1e-9)
         least, most = (np.ceil(np.nan_to_num(pdtrik(p, rate))) for p in ((1 - confidence) / 2, (1 + confidence) / 2))
         return np.minimum(np.ceil(low), least), np.maximum(np.floor(high), most)
-
-
-def _spread(off: FloatArray) -> FloatArray:
-    """Return (K, S) spreads from (K, O, H, S) errors; NaN is unknown."""
-    known = np.isfinite(off)
-    number, square = known.sum(axis=(1, 2)), (np.where(known, off, 0.0) ** 2).sum(axis=(1, 2))
-    common = square.sum(axis=1, keepdims=True) / np.maximum(number.sum(axis=1, keepdims=True), 1)
-    return np.sqrt((square + _SHRINK * common) / (number + _SHRINK))
-
-
-def _design_effect(errors: FloatArray) -> float:
-    """Return how many of (O, S) errors say what one independent error would.
-
-    1 + (S - 1) correlation for series of one month that err together, times 1 + 2 sum of correlations for months in
-    a row (Kish 1965; Newey & West 1987).
-    """
-    known = np.isfinite(errors).any(axis=1)
-    if known.sum() < 2:
-        return float(errors.size)
-    series = np.isfinite(errors[known]).sum(axis=1)
-    month = np.nansum(errors[known], axis=1) / series
-    together = (month**2).sum() / max(float((np.nansum(errors[known] ** 2, axis=1) / series).sum()), 1e-12)
-    lags = np.arange(1, min(_LAGS, len(month) - 1) + 1)
-    alike = [(month[lag:] * month[:-lag]).sum() / max((month**2).sum(), 1e-12) for lag in lags]
-    serial = 1.0 + 2 * float(((1 - lags / (_LAGS + 1)) * alike).sum())
-    return max(float(series.mean()) * together, 1.0) * max(serial, 1.0)
-
-
-def _reach(errors: FloatArray, design: float, confidence: float) -> FloatArray:
-    """Return (K,) quantiles of (K, O, S) absolute errors, NaN unknown, that hold ``confidence`` of the next ones.
-
-    A quantile of n errors holds less than its share of the next (split conformal prediction), n being the number of
-    errors over their design effect. Without an error the answer is infinite.
-    """
-    flat = np.sort(errors.reshape(len(errors), -1), axis=1)  # NaN last
-    number = np.isfinite(flat).sum(axis=1)
-    share = np.minimum(confidence * (1 + design / np.maximum(number, 1)), 1.0)
-    place = np.maximum(share * (number - 1), 0.0)
-    below = np.floor(place).astype(np.int64)
-    above = np.minimum(below + 1, np.maximum(number - 1, 0))
-    rows = np.arange(len(flat))
-    found = flat[rows, below] + (place - below) * (flat[rows, above] - flat[rows, below])
-    return np.where(number > 0, found, np.inf)
-
-
-def _look_back(off: FloatArray, h: int, design: float, confidence: float) -> tuple[int, int]:
-    """Return how many past errors lay inside intervals drawn from the errors known before, and how many were tried."""
-    origins, horizon = off.shape[:2]
-    turn = np.arange(_LEAST_BEFORE, origins)
-    if not len(turn):
-        return 0, 0
-    then = turn[:, None, None] > np.arange(origins)[None, :, None] + np.arange(horizon)  # (K, O, H) known by then
-    spread = np.maximum(_spread(np.where(then[..., None], off, np.nan)), 1e-9)  # (K, S)
-    before = np.where(then[:, :, h, None], np.abs(off[:, h]), np.nan) / spread[:, None]
-    reach = _reach(before, design, confidence)
-    tested = np.abs(off[turn, h]) / spread
-    known = np.isfinite(tested)
-    return int((tested[known] <= np.broadcast_to(reach[:, None], tested.shape)[known]).sum()), int(known.sum())
 
 
 def _scaled_errors(past: FloatArray, happened: FloatArray, values: FloatArray) -> FloatArray:

@@ -128,34 +128,29 @@ class Run:
         """
         from crimeface_lib.crime import MODEL_VERSION
 
-        return self._permit_forecast(events, self.cfg.predict_places.model, MODEL_VERSION)  # type: ignore[attr-defined]
+        model = self.cfg.predict_places.model  # type: ignore[attr-defined]
+        return self._permit_events("place_prediction", events, self.cfg.dataset, model, MODEL_VERSION)  # type: ignore[attr-defined]
 
     def permit_series(self, events: Any) -> Any:
         """Return the permit to forecast monthly counts of ``events``, by type or area; as for places."""
-        return self._permit_forecast(events, *SERIES_MODEL)
-
-    def _permit_forecast(self, events: Any, model: str, version: str) -> Any:
-        from crimeface_lib.crime import SYNTHETIC_ATTRIBUTION
-
-        dataset = self.cfg.dataset  # type: ignore[attr-defined]
-        if dataset.startswith("synthetic-") and events.attribution != SYNTHETIC_ATTRIBUTION:
-            raise RefusedError(
-                f"dataset: these events are not the synthetic sample, so {dataset!r} doesn't name them; "
-                "say what they are, under a DPIA that covers it, or leave the forecast out with predict=false"
-            )
-        return self.permit("place_prediction", dataset=dataset, model=model, version=version)
+        return self._permit_events("place_prediction", events, self.cfg.dataset, *SERIES_MODEL)  # type: ignore[attr-defined]
 
     def permit_profile(self, events: Any, *, dataset: str, method: str = "bayes") -> Any:
-        """Return the permit to profile a series with ``crime.geographic_profile``; synthetic names are for synthetic
-        events."""
-        from crimeface_lib.crime import PROFILE_VERSION, SYNTHETIC_ATTRIBUTION
+        """Return the permit to profile a series with ``crime.geographic_profile``; as for places."""
+        from crimeface_lib.crime import PROFILE_VERSION
+
+        return self._permit_events("geographic_profile", events, dataset, method, PROFILE_VERSION)
+
+    def _permit_events(self, kind: str, events: Any, dataset: str, model: str, version: str) -> Any:
+        from crimeface_lib.crime import SYNTHETIC_ATTRIBUTION
 
         if dataset.startswith("synthetic-") and events.attribution != SYNTHETIC_ATTRIBUTION:
+            without = ", or leave the forecast out with predict=false" if kind == "place_prediction" else ""
             raise RefusedError(
                 f"dataset: these events are not the synthetic sample, so {dataset!r} doesn't name them; "
-                "say what they are"
+                f"say what they are, under a DPIA that covers it{without}"
             )
-        return self.permit("geographic_profile", dataset=dataset, model=method, version=PROFILE_VERSION)
+        return self.permit(kind, dataset=dataset, model=model, version=version)
 
     def use(self, permit: Any, function: Any, *arguments: Any, **options: Any) -> Any:
         """Return ``function(*arguments, **options)``, a search or a prediction, if ``permit`` still holds.

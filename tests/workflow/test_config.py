@@ -23,6 +23,7 @@ NEEDED = {
     "crime_places": {"crime": "a.zip"},
     "crime_hotspots": {"crime": "a.zip"},
     "case_report": {"photo": "a.jpg", "crime": "a.zip"},
+    "compare_runs": {"runs": ["a", "b"]},
 }
 #: Where the function of a section lives, under the section's name or this one.
 FUNCTIONS = {
