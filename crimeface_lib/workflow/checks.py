@@ -122,8 +122,10 @@ def check_policy(steps: tuple[RunConfig, ...], *, settings: Settings | None = No
             from crimeface_lib.crime import MODEL_VERSION
 
             store = CaseStore.of(cfg, settings=settings)
-            series = isinstance(cfg, CrimeForecastConfig)
-            model, version = SERIES_MODEL if series else (cfg.predict_places.model, MODEL_VERSION)
+            if isinstance(cfg, CrimeForecastConfig):
+                model, version = SERIES_MODEL
+            else:
+                model, version = cfg.predict_places.model, MODEL_VERSION
             store.permit("place_prediction", cfg, dataset=cfg.dataset, model=model, version=version)
         elif isinstance(cfg, CrimeHotspotsConfig) and cfg.series is not None:
             from crimeface_lib.crime import PROFILE_VERSION
