@@ -237,11 +237,10 @@ class Events(Result):
         return table.sort_values("events", ascending=False).reset_index()
 
     def to_dict(self) -> dict[str, Any]:
-        """Counts, quality and completeness; never the rows."""
+        """How many events, quality and completeness; never the rows, and no count by type, which can be small."""
         return {
             "events": len(self),
             "months": [str(m) for m in self.months],
-            "types": to_plain(self.to_frame()),
             "quality": self.quality.to_dict(),
             "completeness": {str(f): to_plain(dict(zip(map(str, self.months), row, strict=True)))
                              for f, row in zip(self.completeness.index, self.completeness.to_numpy(), strict=True)},

@@ -193,6 +193,17 @@ def groups_of(run: Run, events: Events, grid: Grid, borders: gpd.GeoDataFrame | 
 
 
 # -- words -------------------------------------------------------------------------------------------------------
+def too_short(series: pd.Series) -> str:
+    """Return why season and changes of level can't be told from these months, or nothing."""
+    known = series.dropna()
+    seen = np.bincount(known.index.month, minlength=13)[1:].min()
+    return (
+        ""
+        if seen >= 2
+        else f"{len(known)} months have data, too few for a season: each month of the year is needed twice"
+    )
+
+
 def past_in_words(parts: Decomposition, changes: ChangePoints, profile: SeasonalProfile) -> tuple[str, ...]:
     """Return what the past shows: changes of level, how much of it is season, and which months stand out."""
     table = profile.table.set_index("month")

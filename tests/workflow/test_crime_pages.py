@@ -203,3 +203,10 @@ def test_each_page_runs_whole(workplace, town, monkeypatch, name, arguments, wor
     page = (folder / f"{name}.html").read_text()
     for text in (*words, "recorded events, 2023-01 to 2025-12; 1 month is missing", "Drugs"):
         assert text in page, text
+
+
+def test_a_short_series_is_told_why_it_has_no_season():
+    months = pd.period_range("2020-01", periods=24, freq="M")
+    assert crime_pages.too_short(pd.Series(1.0, index=months)) == ""
+    gap = pd.Series(1.0, index=months).where(months != "2020-05")
+    assert "23 months have data" in crime_pages.too_short(gap)
