@@ -99,7 +99,7 @@ def test_what_cannot_be_read_is_said_before_anything_runs(table, town, tmp_path)
         check_inputs((config("crime_places", table, read_points={**POINTS, "time": "date"}),))
     with pytest.raises(SchemaError, match=r"crime .*other tables need read_points"):
         check_inputs((config("crime_forecast", table),))
-    with pytest.raises(InputError, match=r"groups: got .*none.csv, expected a file that exists"):
+    with pytest.raises(InputError, match=r"groups: got .*none.csv, expected a CSV file with columns area, group"):
         check_inputs((config("crime_places", town, groups=tmp_path / "none.csv"),))
     pd.read_csv(table).assign(suspect_name="x").to_csv(table, index=False)
     with pytest.raises(RefusedError, match="suspect_name"):

@@ -47,7 +47,7 @@ def test_an_error_in_a_cell_keeps_its_kind_and_the_notebook_what_ran(workplace, 
 
 
 def test_names():
-    with pytest.raises(NotFoundError, match=r"there are: .*case_report, crime_overview"):
+    with pytest.raises(NotFoundError, match=r"there are: .*case_report, .*crime_overview"):
         notebook_path("gossip")
     error = rebuild_error("ZeroDivisionError", "division by zero", where="x.ipynb, cell 3")
     assert type(error) is CrimefaceError

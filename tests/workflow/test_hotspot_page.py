@@ -127,11 +127,11 @@ def test_the_page_runs_whole_with_days_spans_and_a_series(workplace, inputs, mon
         store.people.add(User(name, frozenset({role})), by=boss)
     given = {f"read_points.{key}": value for key, value in POINTS.items()}
     given |= {"crime": inputs / "spans.csv", "series": inputs / "series.csv", "dataset": "sample-series"}
-    given |= {"purpose": "method-evaluation", "knox_test.permutations": 19, "hotspot_sensitivity.cells": "[500]"}
+    given |= {"purpose": "method-evaluation", "knox_test.permutations": 19, "hotspot_sensitivity.cells": [500]}
     command = [Path(sys.executable).with_name("crimeface"), "run", "crime_hotspots"]
     command += [part for key, value in given.items() for part in ("-p", f"{key}={value}")]
     with pytest.raises(RefusedError, match="DPIA"):
-        check_policy((load_config(config_path("crime_hotspots"), given),))
+        check_policy((load_config(config_path("crime_hotspots"), {**given, "actor": login_name({})}),))
     content = template("geographic_profile").to_dict()
     content["scope"] |= {"datasets": ["sample-series"]}
     approve(store, content, author=store.people.get("rhea"))
