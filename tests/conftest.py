@@ -9,6 +9,9 @@ import numpy as np
 import pytest
 
 
+collect_ignore_glob = ["bench*.py"]  # run by bench.py, which finds its parts beside it; doctests would import them
+
+
 @pytest.fixture(scope="session")
 def data_root() -> Path:
     """The folder of real data, or a skip that says how to bring it."""
