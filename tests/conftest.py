@@ -8,7 +8,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-
 collect_ignore_glob = ["bench*.py"]  # run by bench.py, which finds its parts beside it; doctests would import them
 
 
