@@ -1,5 +1,6 @@
 """Crime by place and time: ingest, grids, summaries, hotspots, series, place forecasts. Places, never persons."""
 
+from crimeface_lib.crime._history import reported
 from crimeface_lib.crime._models import MODEL_NAMES, MODEL_VERSION
 from crimeface_lib.crime.aoristic import Aoristic, aoristic, aoristic_weights
 from crimeface_lib.crime.autocorrelation import KINDS, LocalMoran, local_moran
@@ -122,6 +123,7 @@ __all__ = [
     "read_points",
     "refuse_person_columns",
     "release_tables",
+    "reported",
     "release_years",
     "seasonal_profile",
     "simulate_feedback",

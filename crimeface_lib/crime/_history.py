@@ -113,8 +113,13 @@ def spread(grid: Grid, values: FloatArray, bandwidth: float) -> FloatArray:
     return np.divide(others(grid.raster(values, fill=0.0)), mass, out=np.zeros(len(grid)), where=mass > 1e-12)
 
 
-def reported(events: Events, *, police_discovered: bool) -> tuple[Events, tuple[str, ...]]:
-    """Return the events without the types found by policing, and the types left out."""
+def reported(events: Events, *, police_discovered: bool = False) -> tuple[Events, tuple[str, ...]]:
+    """Return the events without the types found by policing, and the types left out.
+
+    Raises
+    ------
+    InputError : no type is left.
+    """
     excluded = () if police_discovered else tuple(t for t in events.types if found_by_policing(t))
     if not excluded:
         return events, ()

@@ -88,8 +88,7 @@ def sweep(
             raise InputError("no notebook; expected: crimeface sweep NOTEBOOK --grid NAME=A,B")
         found = plan_sweep(notebook, parse_grid(grid or []), parse_parameters(parameter or []), config=config)
     err.print(f"sweep  {found.id}: {len(found.points)} runs, {len(found.done)} done")
-    columns = (SpinnerColumn(), TextColumn("{task.description:<20}"), BarColumn(), TimeElapsedColumn())
-    with Progress(*columns, console=err, transient=not err.is_terminal) as bars:
+    with _bars() as bars:
         task = bars.add_task(found.notebook, total=len(found.points), completed=len(found.done))
         found = run_sweep(found, workers=workers, scheduler=scheduler, progress=lambda _: bars.advance(task))
     for point in found.points:
@@ -231,11 +230,15 @@ def parse_grid(pairs: list[str]) -> dict[str, Any]:
     return parse_parameters([pair if "=[" in pair else pair.replace("=", "=[", 1) + "]" for pair in pairs])
 
 
+def _bars() -> Progress:
+    columns = (SpinnerColumn(), TextColumn("{task.description:<20}"), BarColumn(), TimeElapsedColumn())
+    return Progress(*columns, console=err, transient=not err.is_terminal)
+
+
 def _run_and_tell(notebook: str, overrides: dict[str, Any], **options: Any) -> None:
     from crimeface_lib.workflow.job import run_job
 
-    columns = (SpinnerColumn(), TextColumn("{task.description:<20}"), BarColumn(), TimeElapsedColumn())
-    with Progress(*columns, console=err, transient=not err.is_terminal) as bars:
+    with _bars() as bars:
         tasks: dict[str, Any] = {}
 
         def progress(name: str, done: int, total: int) -> None:

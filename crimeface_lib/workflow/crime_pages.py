@@ -119,17 +119,6 @@ def check_crime_data(cfg: CrimeDataConfig) -> None:
 
 
 # -- groups ------------------------------------------------------------------------------------------------------
-def reported_types(events: Events) -> tuple[Events, tuple[str, ...]]:
-    """Return the events without the types that are found by policing, and which those are."""
-    from crimeface_lib.crime.events import found_by_policing
-
-    found = tuple(name for name in events.types if found_by_policing(name))
-    kept = [name for name in events.types if name not in found]
-    if not kept:
-        raise InputError(f"types: got {', '.join(found)} only, which policing finds; expected a type that is reported")
-    return (events.select(types=kept) if found else events), found
-
-
 def counts_by(events: Events, cfg: CrimeForecastConfig, borders: gpd.GeoDataFrame | None) -> pd.DataFrame:
     """Return monthly counts by type, or by area and type: the most frequent apart, the rest added up; NaN is a gap."""
     import pandas as pd

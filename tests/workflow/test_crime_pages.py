@@ -153,11 +153,11 @@ def test_counts_by_type_and_area_add_up_and_keep_the_gap(workplace, made, town, 
     assert (x < middle - near).sum() <= west <= (x < middle + near).sum()
     grid = crime.make_grid(events, cell=500.0)
     assert set(crime_pages._names_at(grid.centres(), borders)) <= {"west", "east", "(no area)"}
-    kept, found = crime_pages.reported_types(events)
+    kept, found = crime.reported(events)
     assert set(found) == {"Drugs", "Possession of weapons"} & set(events.types)
     assert not set(found) & set(kept.types)
-    with pytest.raises(InputError, match="expected a type that is reported"):
-        crime_pages.reported_types(events.select(types=["Drugs"]))
+    with pytest.raises(InputError, match="found by policing"):
+        crime.reported(events.select(types=["Drugs"]))
 
 
 def test_a_table_of_points_is_read_cut_and_has_no_districts(workplace, table):
