@@ -10,34 +10,29 @@ from __future__ import annotations
 import os
 from datetime import date, timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
-
-import numpy as np
+from typing import Any
 
 from crimeface_lib.core.clock import utc_now
 from crimeface_lib.core.random import make_rng
 from crimeface_lib.core.settings import Settings, load_settings
 from crimeface_lib.governance import Dpia, User, template
 from crimeface_lib.workflow.identity import TOKEN
+from crimeface_lib.workflow.samples import SEED, make_samples
 from crimeface_lib.workflow.store import CaseStore
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 WATCHLIST, CRIMES, PURPOSE = "sample-watchlist", "synthetic-crimes", "demonstration"
 SUBJECT = "sample-astronaut"
-_SEED = 20260101
 _ENTRIES = 500
-_MONTHS = 36
 
-#: One writes, one advises, one approves, two review; the first account keeps the others.
-_PEOPLE = (
+#: Accounts of the demonstration: one writes, one advises, one approves, two review; the first account keeps the others.
+PEOPLE = (
     User("demo-admin", frozenset({"admin"})),
     User("demo-researcher", frozenset({"researcher"})),
     User("demo-dpo", frozenset({"approver"})),
     User("demo-approver", frozenset({"approver"})),
     User("demo-reviewer-1", frozenset({"reviewer"})),
     User("demo-reviewer-2", frozenset({"reviewer"})),
+    User("demo-stakeholder", frozenset({"stakeholder"})),
 )
 
 
@@ -46,7 +41,9 @@ def prepare_demo(*, settings: Settings | None = None) -> tuple[dict[str, Any], l
     settings = settings or load_settings()
     folder = settings.stores / "demo"
     store = CaseStore.open(folder / "store", settings=settings)
-    told = [*_inputs(folder / "inputs"), *_people(store), *_approvals(store), *_watchlist(store, folder / "inputs")]
+    make_samples(folder / "inputs")
+    told = ["input      public-domain portrait as photo, a degraded crop of it as probe, synthetic crimes"]
+    told += [*_people(store), *_approvals(store), *_watchlist(store, folder / "inputs")]
     # whoever runs a demonstration may act as its researcher: the token is for this process and its kernels
     os.environ[TOKEN] = store.people.issue_token(store.people.get("demo-researcher"))
     overrides = {
@@ -65,50 +62,21 @@ def prepare_demo(*, settings: Settings | None = None) -> tuple[dict[str, Any], l
     return overrides, told
 
 
-def _inputs(folder: Path) -> list[str]:
-    """Write photo, degraded probe and crimes; the same seed writes the same bytes."""
-    from PIL import Image
-    from skimage import data
-
-    from crimeface_lib.synthetic import degrade_photo, synthetic_crimes, write_police_uk
-
-    folder.mkdir(parents=True, exist_ok=True)
-    photo = np.ascontiguousarray(data.astronaut())
-    if not (folder / "photo.png").exists():
-        Image.fromarray(photo).save(folder / "photo.png")
-    if not (folder / "probe.jpg").exists():
-        probe = degrade_photo(photo, rng=make_rng(_SEED, stream="probe"))
-        Image.fromarray(probe).save(folder / "probe.jpg", quality=70)
-    if not (folder / "areas.csv").exists():
-        made = synthetic_crimes(months=_MONTHS, rng=make_rng(_SEED, stream="crimes"))
-        write_police_uk(made.table, folder / "crimes.zip")
-        _quarters(made.table).to_csv(folder / "areas.csv", index=False)
-    return ["input      public-domain portrait as photo, a degraded crop of it as probe, synthetic crimes"]
-
-
-def _quarters(table: pd.DataFrame) -> pd.DataFrame:
-    """Return the quarter of the town, by the compass, of each LSOA: a grouping of places to audit a forecast by."""
-    middle = table.groupby("LSOA code")[["Longitude", "Latitude"]].mean()
-    north, east = (middle[axis] > middle[axis].median() for axis in ("Latitude", "Longitude"))
-    group = north.map({True: "north", False: "south"}) + "-" + east.map({True: "east", False: "west"})
-    return group.rename("group").rename_axis("area").reset_index()
-
-
 def _people(store: CaseStore) -> list[str]:
     known = {user.id for user in store.people.list()}
-    for user in _PEOPLE:
+    for user in PEOPLE:
         if user.id not in known:
-            store.people.add(user, by=None if user.id == "demo-admin" else _PEOPLE[0])
+            store.people.add(user, by=None if user.id == "demo-admin" else PEOPLE[0])
     if not store.policy.path.exists():  # a store from before there was one
-        store.policy.restore(by=_PEOPLE[0])
-    return ["accounts   " + ", ".join(f"{u.id} ({', '.join(sorted(u.roles))})" for u in _PEOPLE[1:])]
+        store.policy.restore(by=PEOPLE[0])
+    return ["accounts   " + ", ".join(f"{u.id} ({', '.join(sorted(u.roles))})" for u in PEOPLE[1:])]
 
 
 def _approvals(store: CaseStore) -> list[str]:
     """Draft, submit, advise on and approve one DPIA for each gated use, unless one stands."""
     from crimeface_lib.recognition import load_embedder
 
-    author, dpo, approver = _PEOPLE[1:4]
+    author, dpo, approver = PEOPLE[1:4]
     embedder = load_embedder("dlib", device="cpu")
     wanted = (
         _dpia("face_search", WATCHLIST, [(embedder.name, embedder.version)]),
@@ -157,7 +125,7 @@ def _watchlist(store: CaseStore, inputs: Path) -> list[str]:
             "added_by": "demo-researcher",
             "expires": date.today() + timedelta(days=365),
         }
-        made = synthetic_watchlist(_ENTRIES, embedder=embedder, rng=make_rng(_SEED, stream="watchlist"))
+        made = synthetic_watchlist(_ENTRIES, embedder=embedder, rng=make_rng(SEED, stream="watchlist"))
         with_entries.enrol_many(made, source="synthetic", **facts)
         photo = embed_images([load_image(inputs / "photo.png")], device="cpu")
         with_entries.enrol(photo, subject=SUBJECT, source="public-domain portrait (NASA)", **facts)

@@ -14,7 +14,7 @@ ALL = sorted(FOLDER.glob("*.ipynb"))
 
 def test_every_app_has_its_card_on_the_first_page():
     tree = (FOLDER.parents[1] / "configs/voila/templates/crimeface/tree.html").read_text()
-    assert {p.stem for p in ALL} == {"crime_map", "face_viewer"}
+    assert {p.stem for p in ALL} <= {"crime_map", "face_viewer", "governance_board", "lineup"}
     assert all(f'"{p.name}"' in tree for p in ALL)
 
 
