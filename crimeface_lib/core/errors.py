@@ -25,6 +25,19 @@ class CrimefaceError(Exception):
     def __str__(self) -> str:  # KeyError would show its message in quotes
         return str(self.args[0]) if self.args else self.__class__.__name__
 
+    def _render_traceback_(self) -> list[str]:
+        """Return what IPython shows: one sentence for what the user can mend, the traceback for what is our fault.
+
+        After ``%xmode Verbose`` (or another mode that is not IPython's default) a notebook shows the traceback always.
+        """
+        from IPython import get_ipython
+
+        shell = get_ipython()
+        if shell is None or (self.exit_code > 1 and shell.InteractiveTB.mode == "Context"):
+            return [f"\x1b[31m{type(self).__name__}\x1b[0m: {self}"]
+        lines: list[str] = shell.InteractiveTB.structured_traceback(type(self), self, self.__traceback__, tb_offset=1)
+        return lines
+
 
 class InputError(CrimefaceError, ValueError):
     """What was given can't be used."""

@@ -38,7 +38,9 @@ class PointsSection(Section):
 class CrimeDataConfig(RunConfig):
     """What the pages about recorded crime read: police.uk's files, or any table of points with a time."""
 
-    crime: Path
+    crime: Path = Field(
+        description="a police.uk zip, its folder or one CSV; or a table of points", examples=["police.zip"]
+    )
     predict: bool = Field(True, description="also forecast; needs an approved DPIA")
     dataset: str = Field("police.uk-street", description="the dataset a DPIA names")
     dpia: int | None = None

@@ -7,6 +7,7 @@ Unknown keys are errors; papermill's and the command line's strings get their ty
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from datetime import date
 from pathlib import Path
@@ -25,6 +26,7 @@ from crimeface_lib.workflow._crime_config import (
     GridSection,
 )
 from crimeface_lib.workflow._hotspot_config import CrimeHotspotsConfig, KdeSection
+from crimeface_lib.workflow.samples import SAMPLE, has_sample, put_samples
 
 
 class ReconstructSection(Section):
@@ -39,7 +41,7 @@ class PersonSection(ReconstructSection):
 
 class ReconstructConfig(RunConfig):
     notebook: Literal["reconstruct"] = "reconstruct"
-    photo: Path
+    photo: Path = Field(examples=["face.jpg"])
     face: Literal["largest"] | int = Field(
         "largest", description="which face, where there are several; 0 is the largest"
     )
@@ -52,7 +54,7 @@ class ReconstructConfig(RunConfig):
 
 class ReconstructManyConfig(RunConfig):
     notebook: Literal["reconstruct_many"] = "reconstruct_many"
-    photos: Path = Field(description="folder of photos of one person")
+    photos: Path = Field(description="folder of photos of one person", examples=["one-person"])
     face: Literal["largest", "central"] | int = Field("largest", description="which face of each photo")
     shared_expression: bool = Field(False, description="the photos show one expression, as frames of one moment do")
     sets: int = Field(8, ge=1, le=100, description="choices of 1, 2, … photos that are fitted to measure the gain")
@@ -62,7 +64,7 @@ class ReconstructManyConfig(RunConfig):
 
 class EvaluateReconstructionConfig(RunConfig):
     notebook: Literal["evaluate_reconstruction"] = "evaluate_reconstruction"
-    photos: Path = Field(description="folder of photos, searched to the bottom")
+    photos: Path = Field(description="folder of photos, searched to the bottom", examples=["photos"])
     pairs: Path | None = Field(None, description="only the photos that this list of pairs in LFW's format names")
     limit: int | None = Field(None, ge=1, description="at most so many, spread evenly")
     face: Literal["largest", "central"] | int = Field("central", description="which face of each photo")
@@ -92,7 +94,7 @@ class SearchSection(Section):
 
 class RecogniseConfig(RunConfig):
     notebook: Literal["recognise"] = "recognise"
-    probe: Path
+    probe: Path = Field(examples=["probe.jpg"])
     face: Literal["largest"] | int = "largest"
     watchlist: str = Field("default", description="name of the watchlist in the store; the dataset a DPIA names")
     dpia: int | None = Field(
@@ -108,8 +110,8 @@ class RecogniseConfig(RunConfig):
 
 class VerifyPairConfig(RunConfig):
     notebook: Literal["verify_pair"] = "verify_pair"
-    photo_a: Path
-    photo_b: Path
+    photo_a: Path = Field(examples=["scene.jpg"])
+    photo_b: Path = Field(examples=["reference.jpg"])
     face_a: Literal["largest"] | int = Field("largest", description="which face of photo A, where there are several")
     face_b: Literal["largest"] | int = "largest"
     dataset: str = Field("case-photos", description="what the photos are, as the DPIA names it")
@@ -161,9 +163,9 @@ class CrimeOverviewConfig(CrimeDataConfig):
 
 class CaseReportConfig(RunConfig):
     notebook: Literal["case_report"] = "case_report"
-    photo: Path = Field(description="photo to reconstruct in 3D")
+    photo: Path = Field(description="photo to reconstruct in 3D", examples=["face.jpg"])
     probe: Path | None = Field(None, description="photo to search with; the same photo where empty")
-    crime: Path
+    crime: Path = Field(examples=["police.zip"])
     groups: Path | None = Field(None, description="table of groups of areas for crime_overview.ipynb")
     reconstruct: dict[str, Any] = Field(default_factory=dict, description="overrides for reconstruct.ipynb")
     recognise: dict[str, Any] = Field(default_factory=dict, description="overrides for recognise.ipynb")
@@ -262,7 +264,11 @@ class GovernanceReviewConfig(RunConfig):
 
 class CompareRunsConfig(RunConfig):
     notebook: Literal["compare_runs"] = "compare_runs"
-    runs: tuple[str, ...] = Field(min_length=2, description="ids of the runs to compare, as the list of runs has them")
+    runs: tuple[str, ...] = Field(
+        min_length=2,
+        description="ids of the runs to compare, as the list of runs has them",
+        examples=[["20261122-101500-crime-overview", "20261122-103000-crime-overview"]],
+    )
 
 
 CONFIGS: dict[str, type[RunConfig]] = {
@@ -341,7 +347,7 @@ def load_config(path: str | Path, overrides: Mapping[str, Any] | None = None) ->
         raise ConfigError(f"config {path}: {error}") from error
     if not isinstance(base, dict) or base.get("notebook") not in CONFIGS:
         raise ConfigError(f"config {path}: expected a mapping with 'notebook:' one of {', '.join(CONFIGS)}")
-    return build_config(merge(base, overrides or {}))
+    return build_config(put_samples(merge(base, overrides or {}), CONFIGS[base["notebook"]]))
 
 
 def build_config(values: Mapping[str, Any]) -> Any:
@@ -350,8 +356,21 @@ def build_config(values: Mapping[str, Any]) -> Any:
     try:
         return model.model_validate(values)
     except ValidationError as error:
-        problems = "; ".join(_explain(problem, model) for problem in error.errors())
-        raise ConfigError(f"{values['notebook']}: {problems}") from error
+        found = error.errors()
+        missing = [str(one["loc"][0]) for one in found if one["type"] == "missing" and len(one["loc"]) == 1]
+        problems = [_missing(missing, model)] if missing else []
+        problems += [_explain(one, model) for one in found if one["loc"][:1] not in {(name,) for name in missing}]
+        raise ConfigError(f"{values['notebook']}: {'; '.join(problems)}") from error
+
+
+def _missing(names: list[str], model: type[RunConfig]) -> str:
+    """Say which parameters are missing, and how to give them in a terminal and in a notebook."""
+    one = len(names) == 1
+    what = f"parameter{'' if one else 's'} {' and '.join(map(repr, names))} {'is' if one else 'are'} missing"
+    flags = " ".join(f"-p {name}=VALUE" for name in names)
+    example = json.dumps({name: (model.model_fields[name].examples or ["VALUE"])[0] for name in names})
+    sample = f'; "{SAMPLE}" as value tries the page on sample input' if has_sample(names[0], model) else ""
+    return f"{what}; give {'it' if one else 'them'} with {flags}, in a notebook with overrides = {example}{sample}"
 
 
 def _explain(problem: Any, model: type[RunConfig]) -> str:

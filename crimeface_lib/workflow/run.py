@@ -29,6 +29,7 @@ from crimeface_lib.workflow.config import RunConfig, input_fields
 from crimeface_lib.workflow.gated import SERIES_MODEL, run_under_permit
 from crimeface_lib.workflow.identity import identify
 from crimeface_lib.workflow.origin import code_version, login_name
+from crimeface_lib.workflow.samples import cautions
 from crimeface_lib.workflow.shown import NotShown, SavedFigure, SavedTable
 
 if TYPE_CHECKING:
@@ -265,7 +266,7 @@ class Run:
         path = self.folder / "steps" / f"{notebook}.json"
         if not path.is_file():
             raise NotFoundError(
-                f"run {self.id} has no finished {notebook}.ipynb; run it first: crimeface run {notebook}"
+                f"run {self.id} has no finished {notebook}.ipynb; run both: crimeface run {self.cfg.notebook}"
             )
         found: dict[str, Any] = json.loads(path.read_bytes())
         return found
@@ -274,7 +275,7 @@ class Run:
         """Take over inputs, models and permits of other notebooks of this run: their numbers are shown here."""
         for notebook in notebooks:
             step = self.step(notebook)
-            for kind in ("inputs", "models", "permits", "reviews"):
+            for kind in ("found", "inputs", "models", "permits", "reviews"):
                 for entry in step[kind]:
                     self._add(kind, **entry)
 
@@ -374,11 +375,10 @@ def open_run(cfg: RunConfig, *, settings: Settings | None = None) -> Run:
         "seed": cfg.seed,
         "device": device,
         "code": code_version(settings.project_root),
-        "found": [],
-        "cannot_say": [],
+        "cannot_say": cautions(cfg, settings=settings),
         "results": {},
         "shown": 0,
-        **{kind: [] for kind in ("inputs", "models", "permits", "reviews", "figures", "not_shown", "files")},
+        **{kind: [] for kind in ("found", "inputs", "models", "permits", "reviews", "figures", "not_shown", "files")},
     }
     store.audit.record(
         "step.started", actor=actor, at=started, run=folder.name, step=cfg.notebook, config=record["config_hash"]
