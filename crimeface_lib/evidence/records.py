@@ -12,7 +12,7 @@ import hmac
 import json
 import secrets
 from collections import defaultdict
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, TypeAlias
 
@@ -23,6 +23,8 @@ from crimeface_lib.evidence.items import EvidenceItem
 from crimeface_lib.storage import DocumentStore, KeyRing, Vault
 
 Row: TypeAlias = dict[str, Any]
+#: Hears how many items were looked at, of how many.
+Tell: TypeAlias = Callable[[int, int], object]
 _TABLE, _TOMBSTONES = "item", "tombstone"
 _SALT = 32
 
@@ -184,8 +186,8 @@ class Records:
         rows = [row for row in self.with_content(sha256) if self.open(row["record"])["case"] == case]
         return str(rows[0]["item"]) if rows else None
 
-    def check_all(self, state: State, *, contents: bool) -> int:
-        """Compare rows and objects with what the ledger says; return the number of items.
+    def check_all(self, state: State, *, contents: bool, tell: Tell) -> int:
+        """Compare rows and objects with what the ledger says; return the number of items. ``tell`` hears of each.
 
         Raises
         ------
@@ -199,7 +201,8 @@ class Records:
         if gone := sorted(set(state.intake) - state.erased - set(rows)):
             raise IntegrityError(f"the record of item {gone[0]} is gone without an erasure")
         look = self._vault.verify if contents else self._vault.describe
-        for id, row in rows.items():
+        for done, (id, row) in enumerate(rows.items()):
+            tell(done, len(rows))
             try:
                 for kind in ("record", "notes"):
                     if row.get(kind) != state.committed.get((id, kind)):

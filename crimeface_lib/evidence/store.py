@@ -23,7 +23,7 @@ from crimeface_lib.evidence.intake import Incoming, hash_file, intake_row, list_
 from crimeface_lib.evidence.items import EvidenceItem, EvidenceReport, Intake
 from crimeface_lib.evidence.package import write_package
 from crimeface_lib.evidence.processes import Process
-from crimeface_lib.evidence.records import Records, Row
+from crimeface_lib.evidence.records import Records, Row, Tell
 from crimeface_lib.evidence.uses import Uses
 from crimeface_lib.storage import Checkpoint, DocumentStore, KeyRing, Ledger, TinyDocuments, Vault
 from crimeface_lib.storage.locking import file_lock, held
@@ -52,15 +52,9 @@ class EvidenceStore(Uses):
     """
 
     def __init__(
-        self,
-        path: Path,
-        *,
-        keys: KeyRing,
-        clock: Clock,
-        documents: DocumentStore | None,
-        person_of: Callable[[str], str],
-        legal_holds: LegalHolds,
-    ) -> None:
+        self, path: Path, *, keys: KeyRing, clock: Clock, documents: DocumentStore | None,
+        person_of: Callable[[str], str], legal_holds: LegalHolds,
+    ) -> None:  # fmt: skip
         self._clock, self._legal_holds = clock, legal_holds
         self._vault = Vault.open(path / "vault", keys=keys)
         documents = documents or TinyDocuments.open(path / "records.json")
@@ -339,13 +333,16 @@ class EvidenceStore(Uses):
                 documents.insert("checkpoint", {"size": checkpoint.size})
         return checkpoint
 
-    def verify(self, checkpoint: Checkpoint | None = None, *, contents: bool = True) -> EvidenceReport:
+    def verify(
+        self, checkpoint: Checkpoint | None = None, *, contents: bool = True, tell: Tell = lambda done, of: None
+    ) -> EvidenceReport:
         """Check ledger, records and contents against each other, and the ledger against ``checkpoint``.
 
         Parameters
         ----------
         checkpoint : one that was kept outside; without it a cut or rewritten ledger can't be seen.
         contents : also read every object through.
+        tell : called before each item with how many are done and how many there are; what it raises ends the check.
 
         Raises
         ------
@@ -354,7 +351,7 @@ class EvidenceStore(Uses):
         with held(self._lock):
             report = self._custody.ledger.verify(checkpoint)
             state = self._custody.state()
-            items = self._records.check_all(state, contents=contents)
+            items = self._records.check_all(state, contents=contents, tell=tell)
             unrecorded = len(set(self._vault.ids()) - self._records.addresses())
         return EvidenceReport(report.entries, report.root, report.checked_against, items, len(state.erased), unrecorded)
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
@@ -11,11 +10,10 @@ from typing import TYPE_CHECKING, Any
 
 from crimeface_lib.core.clock import from_iso
 from crimeface_lib.core.errors import CrimefaceError, InputError, IntegrityError, NotFoundError
-from crimeface_lib.core.hashing import sha256_bytes
 from crimeface_lib.governance import AuditEvent, BiasTable
-from crimeface_lib.storage import Checkpoint, Ledger
+from crimeface_lib.workflow.integrity import check_logs, check_seal, held_files, missing_run, own_runs, public_key
 from crimeface_lib.workflow.retention import plan_retention
-from crimeface_lib.workflow.seal import CHECKPOINT, MANIFEST, SIGNATURE, read_manifest, verify_run
+from crimeface_lib.workflow.seal import MANIFEST, read_manifest
 from crimeface_lib.workflow.store import CaseStore
 
 if TYPE_CHECKING:
@@ -108,7 +106,7 @@ class GovernanceReview:
 
 def review_governance(
     store: CaseStore, *, actor: str, since: date | None = None, until: date | None = None,
-    checkpoint: Path | None = None, leave_out: str = "",
+    checkpoint: Path | None = None, leave_out: str = "", quick: bool = False,
 ) -> GovernanceReview:  # fmt: skip
     """Return what happened in a period, both days included.
 
@@ -117,6 +115,7 @@ def review_governance(
     actor : whose look at the evidence's retention periods is logged.
     checkpoint : a run's ``checkpoint.json`` that was held elsewhere, or a folder of such files.
     leave_out : id of the run that makes this review.
+    quick : leave out what takes long or leaves a trace: logs and seals are not checked, retention is not looked at.
 
     Nothing that doesn't hold stops the review: it is a row of ``integrity`` and a sentence of ``attention``.
 
@@ -132,17 +131,22 @@ def review_governance(
     events = list(store.audit.search(since=start, until=end))
     if since is None and events:
         start = min(start.replace(year=9999), events[0].at)
-    runs, approvals, unsealed = _runs(store, events, start=start, end=end, leave_out=leave_out)
+    runs, approvals, broken = _runs(store, events, start=start, end=end, leave_out=leave_out, quick=quick)
     notes: list[str] = []
     parts = {
         "runs": runs, "approvals": approvals,
         "uses": _uses(store, events), "refusals": _refusals(events), "changes": _changes(store, start, end),
-        "reviews": _reviews(store, start, end), "dpias": _dpias(store), "retention": _retention(store, actor, notes),
-        "integrity": [*_integrity(store, checkpoint), *unsealed],
+        "reviews": _reviews(store, start, end), "dpias": _dpias(store), "retention": [], "integrity": broken,
     }  # fmt: skip
+    if not quick:
+        logs = check_logs(store, held=held_files(checkpoint))
+        parts["integrity"] = [*((one.what, one.holds, one.detail) for one in logs), *broken]
     import pandas as pd
 
     frames = {name: pd.DataFrame(rows, columns=_COLUMNS[name]) for name, rows in parts.items()}
+    if not quick:
+        frames["retention"], note = review_retention(store, actor=actor)
+        notes += [note] if note else []
     bias = _bias(store, notes)
     attention = tuple(_attention(frames, bias, now=now))
     period = start, end - timedelta(days=1)
@@ -150,36 +154,32 @@ def review_governance(
 
 
 def _runs(
-    store: CaseStore, events: Sequence[AuditEvent], *, start: datetime, end: datetime, leave_out: str
+    store: CaseStore, events: Sequence[AuditEvent], *, start: datetime, end: datetime, leave_out: str, quick: bool
 ) -> tuple[list[Any], list[Any], list[Any]]:
     """Return rows of runs, of their permits, and of seals that don't hold.
 
     A run that the audit log knows and that is no longer there is a row too.
     """
-    reports, key = store.settings.reports, store.keys.signing_key.public_key().public_bytes_raw().hex()
+    reports, key = store.settings.reports, public_key(store)
     logged = {e.facts["run"]: e for e in reversed(events) if e.event.startswith(("run.", "step."))}
     reviews = {}
     for review in store.reviews.list():
         reviews[review.run] = f"review {review.id}: {review.state}"
-    erased = set(store.disposer.tombstones()["item"])
     runs, permits, broken = [], [], []
-    folders = {path.parent.name: path.parent for path in reports.glob(f"*/{MANIFEST}")}
-    for id in sorted({*logged, *(name for name, folder in folders.items() if _key_of(folder) == key)} - {leave_out}):
-        if id not in folders:
-            rule = "sha256:" + sha256_bytes(f"report:{id}".encode()) in erased
-            status = "erased by the schedule" if rule else "gone"
-            event = logged[id]
+    for id in sorted({*logged, *own_runs(store)} - {leave_out}):
+        if not (reports / id / MANIFEST).exists():
+            event, status = logged[id], missing_run(store, id)
             runs.append((id, event.at, event.facts.get("step", "?"), event.actor, "", "", status, "", "", ""))
             continue
         try:
-            manifest = read_manifest(folders[id])
+            manifest = read_manifest(reports / id)
             begun = from_iso(manifest["started"])
         except (CrimefaceError, KeyError, TypeError) as error:
             broken.append((f"run {id}", False, str(error)))
             continue
         if not start <= begun < end:
             continue
-        seal, reason = _seal(folders[id], key, status=str(manifest.get("status")))
+        seal, reason = ("", "") if quick else check_seal(reports / id, key, status=str(manifest.get("status")))
         if reason:
             broken.append((f"run {id}", False, reason))
         used = manifest.get("permits", [])
@@ -192,24 +192,6 @@ def _runs(
             model = f"{use['model']} {use['model_version'][:12]}"
             permits.append((id, permit["dpia"], use["kind"].replace("_", " "), use["dataset"], model, review_state))
     return sorted(runs, key=lambda row: row[1]), permits, broken
-
-
-def _key_of(folder: Path) -> str:
-    try:
-        return str(json.loads((folder / SIGNATURE).read_bytes())["key"])
-    except (OSError, ValueError, KeyError, TypeError):
-        return ""
-
-
-def _seal(folder: Path, key: str, *, status: str) -> tuple[str, str]:
-    """Return a word for a run's seal, and what is wrong with it."""
-    if status == "interrupted" and not (folder / SIGNATURE).exists():
-        return "not sealed", ""
-    try:
-        verify_run(folder, key=key)
-    except IntegrityError as error:
-        return "BROKEN", str(error)
-    return "holds", ""
 
 
 def _uses(store: CaseStore, events: Sequence[AuditEvent]) -> list[Any]:
@@ -280,22 +262,27 @@ def _dpias(store: CaseStore) -> list[Any]:
     return sorted(rows, key=lambda row: (row[5] is None, row[5] or 0))
 
 
-def _retention(store: CaseStore, actor: str, notes: list[str]) -> list[Any]:
-    """Return how many things of each category would go, are held or stay; no ids, which can hold a reference."""
-    try:
-        plan = plan_retention(store, actor=actor)
-    except (NotFoundError, InputError) as error:
-        said = "no retention schedule, so nothing ever falls due" if isinstance(error, NotFoundError) else str(error)
-        notes.append(f"What is due for deletion: {said}.")
-        return []
+def review_retention(store: CaseStore, *, actor: str) -> tuple[pd.DataFrame, str]:
+    """Return how many things of each category would go, are held or stay, and why that can't be said.
+
+    No ids, which can hold a reference. The look at the evidence is logged as ``actor``'s.
+    """
+    import pandas as pd
+
+    rows, note = [], ""
     groups: dict[tuple[str, str], list[datetime | None]] = {}
     words = {"delete": "would go now", "held": "due, and held", "keep": "stays"}
-    for item in plan.items:
-        groups.setdefault((item.category, words[item.fate]), []).append(item.expires)
-    return [
-        (category, fate, len(ends), f"{min(known):%Y-%m-%d}" if (known := [e for e in ends if e]) else "undecided")
-        for (category, fate), ends in sorted(groups.items())
-    ]
+    try:
+        for item in plan_retention(store, actor=actor).items:
+            groups.setdefault((item.category, words[item.fate]), []).append(item.expires)
+    except NotFoundError:
+        note = "What is due for deletion: no retention schedule, so nothing ever falls due."
+    except InputError as error:
+        note = f"What is due for deletion: {error}."
+    for (category, fate), ends in sorted(groups.items()):
+        known = [end for end in ends if end]
+        rows.append((category, fate, len(ends), f"{min(known):%Y-%m-%d}" if known else "undecided"))
+    return pd.DataFrame(rows, columns=_COLUMNS["retention"]), note
 
 
 def _bias(store: CaseStore, notes: list[str]) -> BiasTable:
@@ -306,50 +293,6 @@ def _bias(store: CaseStore, notes: list[str]) -> BiasTable:
     except IntegrityError as error:
         notes.append(f"Bias reports: {error}.")
         return BiasTable(pd.DataFrame(columns=["attribute", "measure", "value", "state"]), ())
-
-
-def _integrity(store: CaseStore, checkpoint: Path | None) -> list[Any]:
-    """Return rows for each log: by itself, against the checkpoints that runs left, against those held elsewhere."""
-    ledgers = {"audit": store.audit.ledger, "custody": Ledger.open(store.folder / "evidence" / "custody.jsonl")}
-    rows: list[Any] = []
-    checks = {"audit": lambda: store.audit.ledger.verify().entries}
-    checks["custody"] = lambda: store.evidence.verify(contents=False).events
-    for name, check in checks.items():
-        try:
-            rows.append((f"{name} log, by itself", True, f"{check()} events, each signed and in its place"))
-        except IntegrityError as error:
-            rows.append((f"{name} log, by itself", False, str(error)))
-    key = store.keys.signing_key.public_key().public_bytes_raw().hex()
-    beside = [path for path in sorted(store.settings.reports.glob(f"*/{CHECKPOINT}")) if _key_of(path.parent) == key]
-    for where, files in (("left with the runs", beside), ("held elsewhere", list(_held_files(checkpoint)))):
-        for name, ledger in ledgers.items():
-            bad = [said for file in files if (said := _disagrees(file, name, ledger))]
-            detail = bad[0] if bad else f"{len(files)} checkpoints agree" if files else "none was given"
-            rows.append((f"{name} log, against checkpoints {where}", None if not files else not bad, detail))
-    return rows
-
-
-def _held_files(checkpoint: Path | None) -> Iterator[Path]:
-    if checkpoint is None:
-        return
-    files = sorted(checkpoint.rglob("*.json")) if checkpoint.is_dir() else [checkpoint]
-    if not files or not files[0].is_file():
-        raise InputError("checkpoint: got no file, expected a run's checkpoint.json or a folder of such files")
-    yield from files
-
-
-def _disagrees(file: Path, name: str, ledger: Ledger) -> str:
-    """Return why a log does not continue from a checkpoint; nothing if it does."""
-    try:
-        head = Checkpoint.from_dict(json.loads(file.read_bytes())[name])
-        head.verify_signature()
-        if head.size > len(ledger):
-            return f"{file.parent.name}: had {head.size} entries on {head.at[:10]}, and has {len(ledger)} now"
-        if ledger.root(head.size).hex() != head.root:
-            return f"{file.parent.name}: its first {head.size} entries are not those of {head.at[:10]}"
-    except (OSError, ValueError, KeyError, TypeError, IntegrityError) as error:
-        return f"{file.parent.name}: no checkpoint of the {name} log ({type(error).__name__})"
-    return ""
 
 
 def _attention(frames: dict[str, pd.DataFrame], bias: BiasTable, *, now: datetime) -> Iterator[str]:

@@ -118,16 +118,29 @@ def verify_store(folder: str | Path, *, checkpoint: Path | None = None) -> dict[
 def _held_heads(path: Path) -> dict[str, Checkpoint]:
     """Return the checkpoints in a file by log: those that a run left, or the one that an export wrote."""
     try:
-        held = json.loads(path.read_bytes())
+        return read_heads(path.read_bytes(), name=str(path))
     except FileNotFoundError as error:
         raise NotFoundError(f"no checkpoint at {path}; give the checkpoint.json of a run") from error
-    except (OSError, ValueError, RecursionError) as error:
+    except OSError as error:
         raise IntegrityError(f"{path} is no checkpoint: {error}") from error
+
+
+def read_heads(data: bytes, *, name: str) -> dict[str, Checkpoint]:
+    """Return the checkpoints by log, ``audit`` and ``custody``, that a file called ``name`` holds.
+
+    Raises
+    ------
+    IntegrityError : it holds none.
+    """
+    try:
+        held = json.loads(data)
+    except (ValueError, RecursionError) as error:
+        raise IntegrityError(f"{name} is no checkpoint: {error}") from error
     if isinstance(held, dict) and "origin" in held:
         held = {str(held["origin"]): held}
     if not isinstance(held, dict) or not held or set(held) - {"audit", "custody"}:
-        raise IntegrityError(f"{path} is no checkpoint of these logs; give the checkpoint.json of a run or an export's")
-    return {name: Checkpoint.from_dict(head) for name, head in held.items()}
+        raise IntegrityError(f"{name} is no checkpoint of these logs; give the checkpoint.json of a run or an export's")
+    return {log: Checkpoint.from_dict(head) for log, head in held.items()}
 
 
 def verify_run(folder: str | Path, *, key: str | None = None) -> RunCheck:
