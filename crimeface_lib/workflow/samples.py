@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from crimeface_lib.core.errors import NotFoundError
 from crimeface_lib.core.random import make_rng
 from crimeface_lib.core.settings import Settings, load_settings
 
@@ -31,14 +32,25 @@ _FILES = {
 }  # fmt: skip
 
 
-def put_samples(values: Mapping[str, Any], model: type[RunConfig], *, settings: Settings | None = None) -> Any:
-    """Return ``values`` with the sample's path in the place of each ``"sample"``; the files are made when absent."""
-    wanted = [name for name in values if values[name] == SAMPLE and has_sample(name, model)]
-    if not wanted:
-        return values
+def sample(name: str, *, settings: Settings | None = None) -> Path:
+    """Return the file or folder that ``"sample"`` stands for as this parameter; it is made when it is absent.
+
+    Raises
+    ------
+    NotFoundError : there is no sample of that name.
+    """
+    if name not in _FILES:
+        raise NotFoundError(f"no sample {name!r}; there are: {', '.join(_FILES)}")
     folder = _folder(settings or load_settings())
     make_samples(folder)
-    return {**values, **{name: folder / _FILES[name] for name in wanted}}
+    return folder / _FILES[name]
+
+
+def put_samples(values: Mapping[str, Any], model: type[RunConfig]) -> dict[str, Any]:
+    """Return ``values`` with the path of the sample in the place of each ``"sample"``."""
+    return {
+        name: sample(name) if value == SAMPLE and has_sample(name, model) else value for name, value in values.items()
+    }
 
 
 def has_sample(name: str, model: type[RunConfig]) -> bool:
