@@ -206,6 +206,14 @@ class ReviewBook:
         found = self._store.find(_TABLE, **({"run": run} if run else {}))
         return ReviewList(tuple(self._review(record) for record in found))
 
+    def barrier(self, review: int, *, by: User) -> str:
+        """Return why ``by`` may not decide on a review, or an empty text; nothing is refused or logged by asking.
+
+        ``own_work``, ``decided`` (by this person), ``complete`` or ``not_asked``.
+        """
+        found = self._barrier(review, self._read(review), by)
+        return found[0] if found else ""
+
     def require_decided(self, *, run: str, list_sha256: str, by: User) -> Review:
         """Return the review of a candidate list if two people have decided on it.
 
@@ -223,6 +231,11 @@ class ReviewBook:
 
     # -- inside --------------------------------------------------------------------------------------------
     def _check_independent(self, review: int, record: Mapping[str, Any], by: User) -> None:
+        if barrier := self._barrier(review, record, by):
+            self._refuse(review, by, *barrier)
+
+    def _barrier(self, review: int, record: Mapping[str, Any], by: User) -> tuple[str, str] | None:
+        """Return the first reason, as a word and in words, why ``by`` may not decide."""
         earlier = {self._unseal(review, sealed)["person"] for sealed in record["seals"]}
         refusals = {
             "own_work": (by.person == record["person"], "the same person ran the search"),
@@ -230,9 +243,7 @@ class ReviewBook:
             "complete": (len(record["seals"]) >= _NEEDED, "two people have decided"),
             "not_asked": (bool(record["reviewers"]) and by.id not in record["reviewers"], "others were asked"),
         }
-        for reason, (refused, why) in refusals.items():
-            if refused:
-                self._refuse(review, by, reason, why)
+        return next(((reason, why) for reason, (refused, why) in refusals.items() if refused), None)
 
     def _refuse(self, review: int, by: User, reason: str, why: str) -> NoReturn:
         message = f"review {review}: {by.id} may not decide: {why}"

@@ -218,6 +218,12 @@ class Watchlist:
 
         return self._records.steady(read)
 
+    def entry(self, record: str) -> Entry:
+        """Return what is known of one entry. Raises NotFoundError, or IntegrityError if it is damaged."""
+        found, head = self._records.by_name(record), self._records.head()
+        assert head is not None
+        return self._records.seals.about(found, head=head)
+
     def check(self) -> tuple[str, ...]:
         """Return what is wrong with the records, template and all: damaged, missing, put back; or nothing."""
 
@@ -332,10 +338,7 @@ class Watchlist:
             self._records.delete([self._records.by_name(record)])
 
     def forget_damaged(self) -> tuple[str, ...]:
-        """Delete the records that can't be read, count anew what is left, and return what was wrong.
-
-        Restore a backup instead where there is one: this gives up what was damaged.
-        """
+        """Delete the records that can't be read and return what was wrong; restore a backup instead if there is one."""
         return self._records.forget_damaged()
 
     def _day(self, at: datetime | None) -> int:

@@ -284,6 +284,9 @@ def watchlist_enrol(
     duplicate_score: Annotated[
         float | None, typer.Option(help="score from which two resemble each other; otherwise the same photo only")
     ] = None,
+    keep_photos: Annotated[
+        bool, typer.Option("--keep-photos", help="keep each photo as evidence, for reviewers; it goes with its entry")
+    ] = False,
     store: Store = None,
     actor: As = None,
 ) -> None:
@@ -291,6 +294,7 @@ def watchlist_enrol(
     from crimeface_lib.core.hashing import sha256_file
     from crimeface_lib.recognition import embed_images, load_embedder
     from crimeface_lib.workflow.children import check_children
+    from crimeface_lib.workflow.reference_photos import keep_enrolled_photos
 
     opened = open_store(store)
     user = acting(opened, actor)
@@ -336,6 +340,9 @@ def watchlist_enrol(
     for line in alike:
         out.print(f"perhaps one person, for people to check: {line}")
     out.print(f"{added} enrolled, {len(failed)} failed, {there} were there before")
+    if keep_photos:
+        kept = keep_enrolled_photos(opened, folder, watchlist=name, actor=user.id)
+        out.print(f"{kept} photos kept as evidence; each goes with its entry, and no export of the list holds it")
 
 
 @watchlist.command("list")

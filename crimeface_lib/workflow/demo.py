@@ -13,10 +13,12 @@ from pathlib import Path
 from typing import Any
 
 from crimeface_lib.core.clock import utc_now
+from crimeface_lib.core.hashing import sha256_file
 from crimeface_lib.core.random import make_rng
 from crimeface_lib.core.settings import Settings, load_settings
 from crimeface_lib.governance import Dpia, User, template
 from crimeface_lib.workflow.identity import TOKEN
+from crimeface_lib.workflow.reference_photos import keep_photo
 from crimeface_lib.workflow.samples import SEED, make_samples
 from crimeface_lib.workflow.store import CaseStore
 
@@ -111,7 +113,7 @@ def _dpia(kind: Any, dataset: str, models: list[tuple[str, str]]) -> Dpia:
 
 
 def _watchlist(store: CaseStore, inputs: Path) -> list[str]:
-    """Enrol the synthetic entries and the one sample portrait, once."""
+    """Enrol the synthetic entries and the one sample portrait, whose photo is kept, once."""
     from crimeface_lib.faces import load_image
     from crimeface_lib.recognition import embed_images, load_embedder
     from crimeface_lib.synthetic import synthetic_watchlist
@@ -127,6 +129,9 @@ def _watchlist(store: CaseStore, inputs: Path) -> list[str]:
         }
         made = synthetic_watchlist(_ENTRIES, embedder=embedder, rng=make_rng(SEED, stream="watchlist"))
         with_entries.enrol_many(made, source="synthetic", **facts)
-        photo = embed_images([load_image(inputs / "photo.png")], device="cpu")
-        with_entries.enrol(photo, subject=SUBJECT, source="public-domain portrait (NASA)", **facts)
+        portrait = inputs / "photo.png"
+        photo, digest = embed_images([load_image(portrait)], device="cpu"), sha256_file(portrait)
+        source = "public-domain portrait (NASA)"
+        with_entries.enrol(photo, subject=SUBJECT, source=source, photo=digest, **facts)
+        keep_photo(store.evidence, portrait, watchlist=WATCHLIST, sha256=digest, actor="demo-researcher")
     return [f"watchlist  {len(with_entries)} entries: {_ENTRIES} synthetic, 1 public-domain portrait"]

@@ -39,7 +39,7 @@ def issue_report(
     manifest = read_manifest(folder)
     name = notebook or str(manifest["notebook"])
     verify_run(folder, key=store.keys.verify_key)
-    step = _step(folder, name)
+    step = read_step(folder, name)
     if out.suffix.lower() not in (".html", ".pdf"):
         raise InputError(f"out: got {out.name!r}, expected a name that ends in .html or .pdf")
     if manifest["status"] != "done" or not step.get("reviews"):
@@ -70,13 +70,28 @@ def issue_report(
 
 def _decided(folder: Path, entry: dict[str, Any], *, store: CaseStore, by: User) -> Review:
     """Return the decided review of a list that is still what was decided on."""
-    shown = content_hash(_step(folder, entry["notebook"])["results"]["list"]).removeprefix("sha256:")
-    if shown != entry["list_sha256"]:
-        raise IntegrityError(f"run {folder.name}: its candidate list is not the one that was handed to the reviewers")
-    return store.reviews.require_decided(run=folder.name, list_sha256=shown, by=by)
+    require_list(read_step(folder, entry["notebook"]), entry["list_sha256"], run=folder.name)
+    return store.reviews.require_decided(run=folder.name, list_sha256=entry["list_sha256"], by=by)
 
 
-def _step(folder: Path, notebook: str) -> dict[str, Any]:
+def require_list(step: dict[str, Any], list_sha256: str, *, run: str) -> None:
+    """Check that a notebook's candidate list is the one that the reviewers were asked about.
+
+    Raises
+    ------
+    IntegrityError : it is another one.
+    """
+    if content_hash(step["results"]["list"]).removeprefix("sha256:") != list_sha256:
+        raise IntegrityError(f"run {run}: its candidate list is not the one that was handed to the reviewers")
+
+
+def read_step(folder: Path, notebook: str) -> dict[str, Any]:
+    """Return what a notebook of a run left.
+
+    Raises
+    ------
+    InputError : it has no such notebook, or that did not finish.
+    """
     try:
         step: dict[str, Any] = json.loads((folder / "steps" / f"{notebook}.json").read_bytes())
     except FileNotFoundError as error:

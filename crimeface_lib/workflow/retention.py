@@ -1,13 +1,15 @@
 """What a store and its runs keep, as the schedule in the store's ``retention.yaml`` sees it, and how each thing goes.
 
-Categories: ``evidence.<kind>``; ``watchlist`` (each entry has a last day of its own besides); ``run.report``, the
-folder of a run that this store's key signed; ``run.parameters``, the file with the paths of a run's inputs.
+Categories: ``evidence.<kind>`` (the photo of a watchlist entry goes with the entry at the latest); ``watchlist`` (each
+entry has a last day of its own besides); ``run.report``, the folder of a run that this store's key signed;
+``run.parameters``, the file with the paths of a run's inputs.
 """
 
 from __future__ import annotations
 
 import json
 import shutil
+from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC, datetime, time, timedelta
@@ -20,12 +22,11 @@ from crimeface_lib.core.yamltext import read_yaml
 from crimeface_lib.governance import Disposal, Item, RetentionPlan, RetentionSchedule
 from crimeface_lib.reporting import publish_index
 from crimeface_lib.storage.locking import file_lock, held
+from crimeface_lib.workflow.reference_photos import KIND, PURPOSE, case_of, drop_photos, photo_of, photos_only_of
 from crimeface_lib.workflow.seal import MANIFEST, SIGNATURE, read_manifest
 from crimeface_lib.workflow.store import CaseStore
 
 SCHEDULE = "retention.yaml"
-#: What the custody record of an erasure says. Words that no exhibit is likely to be called by.
-_PURPOSE = "end of the retention period"
 
 
 def read_schedule(store: CaseStore) -> RetentionSchedule:
@@ -60,7 +61,7 @@ def apply_retention(store: CaseStore, *, actor: str) -> Disposal:
         done = store.disposer.dispose(
             plan,
             erase={
-                "evidence": lambda id: store.evidence.delete(_name(id), actor=actor, purpose=_PURPOSE),
+                "evidence": lambda id: store.evidence.delete(_name(id), actor=actor, purpose=PURPOSE),
                 "watchlist": lambda id: _remove_entry(store, id),
                 "run.report": lambda id: shutil.rmtree(store.settings.reports / _name(id)),
                 "run.parameters": lambda id: shutil.rmtree(_staged(store) / _name(id)),
@@ -84,12 +85,17 @@ def kept_items(store: CaseStore, *, actor: str) -> Iterator[Item]:
     def item(id: str, category: str, since: datetime, *, case: str | None = None, **more: datetime) -> Item:
         return Item(id, category, since, store.disposer.holds_on(id, case=case), case, **more)
 
-    for kept in store.evidence.list(actor=actor, purpose="review of retention periods"):
-        yield item(f"evidence:{kept.id}", f"evidence.{kept.kind}", kept.added, case=kept.case)
+    entries: dict[tuple[str | None, str], list[Item]] = defaultdict(list)  # by list and photo
     for folder in sorted((store.folder / "watchlists").glob("*")):
         for entry in store.open_watchlist(folder.name).entries():
             ends = datetime.combine(entry.expires + timedelta(days=1), time(), UTC)
-            yield item(f"watchlist:{folder.name}:{entry.record}", "watchlist", from_iso(entry.added_at), expires=ends)
+            made = item(f"watchlist:{folder.name}:{entry.record}", "watchlist", from_iso(entry.added_at), expires=ends)
+            entries[case_of(folder.name), photo_of(entry)].append(made)
+    for kept in store.evidence.list(actor=actor, purpose="review of retention periods"):
+        made = item(f"evidence:{kept.id}", f"evidence.{kept.kind}", kept.added, case=kept.case)
+        yield _with_entries(made, entries[kept.case, kept.sha256]) if kept.kind == KIND else made
+    for several in entries.values():
+        yield from several
     cases: dict[str, str | None] = {}
     for folder in sorted(path.parent for path in store.settings.reports.glob(f"*/{MANIFEST}")):
         if _signed_here(store, folder):
@@ -102,6 +108,14 @@ def kept_items(store: CaseStore, *, actor: str) -> Iterator[Item]:
             since = datetime.fromtimestamp(folder.stat().st_mtime, UTC)
             case = next((config["case"] for config in configs if config.get("case")), cases.get(folder.name))
             yield item(f"parameters:{folder.name}", "run.parameters", since, case=case)
+
+
+def _with_entries(photo: Item, entries: list[Item]) -> Item:
+    """Return a reference photo with the term and the holds of the entries made from it; without any it is due."""
+    ends = [entry.expires for entry in entries if entry.expires is not None]
+    return replace(
+        photo, expires=max(ends, default=photo.since), holds=(*photo.holds, *(h for e in entries for h in e.holds))
+    )
 
 
 def _with_own_holds(store: CaseStore, item: Item) -> Item:
@@ -121,7 +135,10 @@ def _signed_here(store: CaseStore, folder: Path) -> bool:
 
 def _remove_entry(store: CaseStore, id: str) -> None:
     _, name, record = id.split(":")
-    store.open_watchlist(name).remove(record)
+    watchlist = store.open_watchlist(name)
+    photos = photos_only_of(watchlist, {record})
+    watchlist.remove(record)
+    drop_photos(store, photos, watchlist=name)
 
 
 def _staged(store: CaseStore) -> Path:

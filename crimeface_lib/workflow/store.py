@@ -32,6 +32,7 @@ from crimeface_lib.storage import KeyRing, Ledger
 from crimeface_lib.storage.locking import file_lock, held
 from crimeface_lib.workflow import backing
 from crimeface_lib.workflow.config import RunConfig
+from crimeface_lib.workflow.reference_photos import drop_photos, photos_only_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,8 +172,10 @@ class CaseStore:
         if ended := watchlist.expired():
             ids = {record: f"watchlist:{name}:{record}" for record in ended}
             held = {record for record, id in ids.items() if self.disposer.holds_on(id, case=None)}
+            photos = photos_only_of(watchlist, set(ids) - held)
             watchlist.purge(held=held)
             self.disposer.note([id for record, id in ids.items() if record not in held], category="watchlist")
+            drop_photos(self, photos, watchlist=name)
         return watchlist
 
     def renew_watchlist(self, name: str, *, actor: str) -> int:
