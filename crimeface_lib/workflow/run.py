@@ -30,7 +30,7 @@ from crimeface_lib.workflow.gated import SERIES_MODEL, run_under_permit
 from crimeface_lib.workflow.identity import identify
 from crimeface_lib.workflow.origin import code_version, login_name
 from crimeface_lib.workflow.samples import cautions
-from crimeface_lib.workflow.shown import NotShown, SavedFigure, SavedTable
+from crimeface_lib.workflow.shown import DPI, NotShown, SavedFigure, SavedTable
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -216,11 +216,11 @@ class Run:
             self._add("not_shown", name=name, caption=caption, why=why)
             return NotShown(caption, why)
         buffer = BytesIO()
-        figure.savefig(buffer, format="png", dpi=150, bbox_inches="tight")
-        path = f"figures/{self.cfg.notebook}_{name}.png"
+        figure.savefig(buffer, format="png", dpi=DPI, bbox_inches="tight")
+        path, alt = f"figures/{self.cfg.notebook}_{name}.png", getattr(figure, "alt", "")
         write_atomic(self.folder / path, buffer.getvalue())
-        self._add("figures", name=name, path=path, caption=caption)
-        return SavedFigure(self._number(), path, caption, buffer.getvalue())
+        self._add("figures", name=name, path=path, caption=caption, alt=alt)
+        return SavedFigure(self._number(), path, caption, buffer.getvalue(), alt)
 
     def table(self, frame: Any, name: str, *, caption: str) -> SavedTable:
         """Keep a frame's rows as the result ``name`` and return what the notebook shows."""
@@ -275,7 +275,7 @@ class Run:
         """Take over inputs, models and permits of other notebooks of this run: their numbers are shown here."""
         for notebook in notebooks:
             step = self.step(notebook)
-            for kind in ("found", "inputs", "models", "permits", "reviews"):
+            for kind in ("inputs", "models", "permits", "reviews"):
                 for entry in step[kind]:
                     self._add(kind, **entry)
 
@@ -287,7 +287,7 @@ class Run:
         for item in self.step(notebook)["figures"]:
             if item["name"] == name:
                 png = (self.folder / item["path"]).read_bytes()
-                return SavedFigure(self._number(), item["path"], item["caption"], png)
+                return SavedFigure(self._number(), item["path"], item["caption"], png, item.get("alt", ""))
         raise NotFoundError(f"{notebook}.ipynb left no figure {name!r}")
 
     def table_of(self, notebook: str, name: str, *, caption: str) -> SavedTable:
