@@ -126,7 +126,7 @@ def _forest(axes: Axes, rates: pd.DataFrame, rate: str) -> list[float]:
     ceiling = max(10 ** np.ceil(np.log10(positive.max())), 10 * floor) if len(positive) else 1.0
     axes.set_xscale("log")
     axes.set_xlim(floor * 0.8, ceiling * 1.1)
-    axes.xaxis.set_major_formatter(lambda share, _: f"{100 * share:g}\u2009%")
+    axes.xaxis.set_major_formatter(lambda share, _: f"{100 * share:g}%")
     axes.xaxis.set_minor_formatter("")
     trials = rates[_RATES[rate]].to_numpy(dtype=int)
     places: list[float] = []

@@ -117,7 +117,7 @@ def monthly_series_figure(
         axes.set_ylim(0, axes.get_ylim()[1])
         axes.set_ylabel(unit)
         axes.grid(axis="y")
-        axes.yaxis.set_major_formatter(lambda value, _: f"{value:,.0f}".replace(",", "\u2009"))
+        axes.yaxis.set_major_formatter(lambda value, _: f"{value:,.0f}")
         month_axis(axes, months)
         if len(series.columns) > 1 or gaps.any() or band is not None:
             figure.legend(*axes.get_legend_handles_labels(), loc="outside upper right", ncols=4)
@@ -131,7 +131,7 @@ def pai_figure(
 
     Parameters
     ----------
-    rows : columns ``model``, ``area`` (share of it, 0.05 for 5 %), ``pai``, ``pai_low``, ``pai_high``: what
+    rows : columns ``model``, ``area`` (share of it, 0.05 for 5%), ``pai``, ``pai_low``, ``pai_high``: what
         ``crime.evaluate_places`` calls its summary.
     names : words for the legend, where a model's own name is a code.
     baseline : the model that is drawn hollow, its value carried across the group as a line.
@@ -167,7 +167,7 @@ def pai_figure(
         axes.axhline(1, color=LINE, linewidth=1.2)
         axes.annotate("1 = no better than chance", (1.0, 1), xycoords=("axes fraction", "data"), xytext=(0, 3),
                       textcoords="offset points", ha="right", size=7.5, color=MUTED)  # fmt: skip
-        axes.set_xticks(range(len(shares)), [f"{100 * share:g} %" for share in shares])
+        axes.set_xticks(range(len(shares)), [f"{100 * share:g}%" for share in shares])
         axes.set_xlim(-0.55, len(shares) - 0.45)
         axes.set_ylim(0, axes.get_ylim()[1])
         axes.set(xlabel="share of the area chosen", ylabel="predictive accuracy index")

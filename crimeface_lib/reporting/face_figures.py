@@ -57,7 +57,7 @@ def view_gain_figure(rows: pd.DataFrame) -> Figure:
 def cumulative_error_figure(
     errors: npt.ArrayLike, *, failed: int = 0, label: str, limit: float | None = None
 ) -> Figure:
-    """Draw which share of the photos lies below each error; photos that failed keep the curve below 100 %.
+    """Draw which share of the photos lies below each error; photos that failed keep the curve below 100%.
 
     Parameters
     ----------
@@ -78,11 +78,11 @@ def cumulative_error_figure(
         for share in (50, 95):
             value = float(np.percentile(values, share))
             axes.vlines(value, 0, share / 100 * len(values), color=MUTED, linewidth=0.8, linestyle=(0, (4, 3)))
-            axes.annotate(f"{share} % below {value:.2g}", (value, share / 100 * len(values)), xytext=(5, -10),
+            axes.annotate(f"{share}% below {value:.2g}", (value, share / 100 * len(values)), xytext=(5, -10),
                           textcoords="offset points", size=7.5, color=INK)  # fmt: skip
         axes.set(xlim=(0, end), ylim=(0, total * 1.02), xlabel=label, ylabel="share of all photos")
         ticks = np.linspace(0, 1, 6)
-        axes.set_yticks(ticks * total, [f"{100 * tick:.0f} %" for tick in ticks])
+        axes.set_yticks(ticks * total, [f"{100 * tick:.0f}%" for tick in ticks])
         axes.grid(axis="both")
         axes.set_title(f"{len(values):,} photos reconstructed, {failed:,} not; {beyond:,} beyond the right edge",
                        size=8.5, weight="normal", color=MUTED)  # fmt: skip

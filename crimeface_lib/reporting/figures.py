@@ -229,7 +229,7 @@ def _score_densities(
         axes.plot(grid, density, color=colour, linewidth=1.4, linestyle="-" if colour == BLUE else (0, (5, 2)))
         peak = int(density.argmax())
         axes.annotate(
-            f"{name} ({number:,} pairs)".replace(",", "\u2009"), (grid[peak], density[peak]),
+            f"{name} ({number:,} pairs)", (grid[peak], density[peak]),
             xytext=(0, 4), textcoords="offset points", ha="center" if colour == BLUE else "right", color=colour, size=8,
         )  # fmt: skip
     top = axes.get_ylim()[1] * 1.18

@@ -129,7 +129,7 @@ def snapshot_html(plot: k3d.Plot, *, static: Figure | None = None, title: str = 
         raise IntegrityError("k3d: its snapshot page has changed shape, expected a canvasTarget; use k3d 3.x")
     page = page.replace(target, target + _looks(plot), 1)
     frame = (
-        f'<iframe class="cf-interactive" title="{escape(title)}" style="height:{plot.height}px" '
+        f'<iframe class="cf-interactive" title="{escape(title)}" style="width:100%;height:{plot.height}px;border:0" '
         f'sandbox="allow-scripts" srcdoc="{escape(page)}"></iframe>'
     )
     return Interactive(frame, _on_paper(static), {})
@@ -218,7 +218,7 @@ def monthly_chart(frame: pd.DataFrame, *, unit: str = "recorded events a month")
 
 def _house_layout(figure: go.Figure, *, height: int) -> go.Figure:
     figure.update_layout(
-        template="none", height=height, margin={"l": 56, "r": 12, "t": 16, "b": 40}, separators=".\u2009",
+        template="none", height=height, margin={"l": 56, "r": 12, "t": 16, "b": 40}, separators=".,",
         hovermode="closest",
         font={"family": "Segoe UI,Roboto,Helvetica Neue,Liberation Sans,Arial,sans-serif", "size": 13, "color": INK},
         legend={"orientation": "h", "y": 1.0, "yanchor": "bottom", "x": 1, "xanchor": "right"},
@@ -231,13 +231,14 @@ def _template(name: str) -> str:
 
 
 def _on_paper(static: Figure | None) -> str:
+    """Return what stands for a live part on paper; in a notebook it is hidden, in a report its style decides."""
     if static is None:
-        return '<p class="cf-print cf-note">An interactive part stands here: open the HTML report to use it.</p>'
+        return '<p class="cf-print cf-note" hidden>An interactive part stands here: open the HTML report to use it.</p>'
     data = base64.b64encode(figure_png(static)).decode()
     width = round(static.get_size_inches()[0] * PIXELS_PER_INCH)
     alt = escape(getattr(static, "alt", "") or "figure")
     image = f'<img alt="{alt}" style="width:{width}px" src="data:image/png;base64,{data}">'
-    return f'<div class="cf-print cf-figure">{image}</div>'
+    return f'<div class="cf-print cf-figure" hidden>{image}</div>'
 
 
 def _looks(plot: k3d.Plot) -> str:

@@ -66,7 +66,7 @@ def risk_map(
         risk.grid.cells, risk.risk, title=f"Expected events, {horizon_in_words(risk.horizon)} from {risk.at}",
         legend=f"expected recorded\nevents per cell\n({risk.grid.cell:g} m, {len(chosen):,} cells)",
         attribution=attribution, caveat=caveat, outline=outline, hotspots=chosen,
-        ringed_as=f"chosen: riskiest {100 * share:g} %\n({len(picked):,} cells)",
+        ringed_as=f"chosen: riskiest {100 * share:g}%\n({len(picked):,} cells)",
     )  # fmt: skip
     centres = risk.grid.centres()
     for rank, cell in enumerate(picked[:numbered], 1):
@@ -182,7 +182,7 @@ def reliability_figure(
                          label=(names or {}).get(name, name) + (" (baseline)" if base else ""))  # fmt: skip
         last = found.calibration[found.calibration["model"] == shown[-1]]
         mean = last["expected"] / last["cells"]
-        ticks = [f"{m:.2g}\n{c:,}".replace(",", "\u2009") for m, c in zip(mean, last["cells"], strict=True)]
+        ticks = [f"{m:.2g}\n{c:,}" for m, c in zip(mean, last["cells"], strict=True)]
         axes.set_xticks(last["bin"], ticks, size=7)
         axes.set_ylim(0, None)
         axes.set_ylabel("observed per expected event")
@@ -199,8 +199,8 @@ def stability_map(found: Stability, grid: Grid, *, attribution: str, caveat: str
     ringed = np.zeros(len(grid), dtype=bool)
     ringed[found.picked] = True
     parts = (
-        (share >= 0.9, "90 % or more", tones[0], ""), ((share >= 0.5) & (share < 0.9), "50 to 90 %", tones[1], ""),
-        ((share > 0) & (share < 0.5), "under 50 %", tones[2], "...."), (share == 0, "never", "#F3F1EA", ""),
+        (share >= 0.9, "90% or more", tones[0], ""), ((share >= 0.5) & (share < 0.9), "50 to 90%", tones[1], ""),
+        ((share > 0) & (share < 0.5), "under 50%", tones[2], "...."), (share == 0, "never", "#F3F1EA", ""),
     )  # fmt: skip
     classes = [Class(cells, f"{words} ({int(cells.sum()):,} cells)", *look) for cells, words, *look in parts]
     panel = Panel(

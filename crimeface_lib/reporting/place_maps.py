@@ -95,11 +95,11 @@ def profile_map(
     tones = sequential()([0.95, 0.55, 0.25])
     if profile.method == "bayes":
         inner = [profile.region(level=level) for level in (0.5, 0.9, 0.99)]
-        labels = ["smallest area with 50 %", "up to 90 %", "up to 99 %", "the remaining 1 %"]
+        labels = ["smallest area with 50%", "up to 90%", "up to 99%", "the remaining 1%"]
         legend = "probability of the anchor,\nif it lies in the area"
     else:
         inner = [profile.best(share=share) for share in (0.01, 0.05, 0.2)]
-        labels = ["first 1 % of the area", "up to 5 %", "up to 20 %", "the rest"]
+        labels = ["first 1% of the area", "up to 5%", "up to 20%", "the rest"]
         legend = "order of search by score,\nno probability"
     rings = [inner[0], inner[1] & ~inner[0], inner[2] & ~inner[1], ~inner[2]]
     hatches = ("", "", "", "")
@@ -113,7 +113,7 @@ def profile_map(
 
 def _hot_and_cold(found: Hotspots) -> tuple[str, list[Class]]:
     strict = false_discovery(found.p, alpha=found.alpha / 5)
-    firm, plain = f"{100 * found.alpha / 5:g} %", f"{100 * found.alpha:g} %"
+    firm, plain = f"{100 * found.alpha / 5:g}%", f"{100 * found.alpha:g}%"
     return "Gi*, false discoveries\nheld at", [
         Class(found.hot & strict, f"hot, {firm}", "#7A1F00"),
         Class(found.hot & ~strict, f"hot, {plain}", "#E2793B"),
@@ -131,7 +131,7 @@ def _kinds(found: LocalMoran) -> tuple[str, list[Class]]:
         3: ("#7FB2D6", "...."),
         0: (_GROUND, ""),
     }
-    return f"local Moran, false\ndiscoveries at {100 * found.alpha:g} %", [
+    return f"local Moran, false\ndiscoveries at {100 * found.alpha:g}%", [
         Class(found.kind == kind, KINDS[kind], *look) for kind, look in looks.items()
     ]
 
@@ -145,7 +145,7 @@ def _levels(found: Density) -> tuple[str, list[Class]]:
         new = best & ~taken
         if not new.any():
             continue
-        name = f"densest {100 * share:g} % of the area" if share < 1 else "the rest"
+        name = f"densest {100 * share:g}% of the area" if share < 1 else "the rest"
         classes.append(Class(new, f"{name} (from {format_amount(found.values[new].min())})", tone))
         taken |= best
     return f"events per km²,\nbandwidth {found.bandwidth:g} m", classes
@@ -160,9 +160,9 @@ def _stability(found: Sensitivity) -> Panel:
     return Panel(
         "Does it stay a hotspot?", f"share of {len(found.settings)} settings\n({varied})",
         [
-            Class(share >= 0.9, "90 % or more", tones[0]),
-            Class((share >= 0.5) & (share < 0.9), "50 to 90 %", tones[1]),
-            Class((share > 0) & (share < 0.5), "under 50 %", tones[2], "...."), Class(share == 0, "never", _GROUND),
+            Class(share >= 0.9, "90% or more", tones[0]),
+            Class((share >= 0.5) & (share < 0.9), "50 to 90%", tones[1]),
+            Class((share > 0) & (share < 0.5), "under 50%", tones[2], "...."), Class(share == 0, "never", _GROUND),
         ],
         found.reference, "hotspot in the map beside it",
     )  # fmt: skip

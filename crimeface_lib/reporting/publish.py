@@ -1,7 +1,8 @@
 """An executed notebook becomes one HTML file that opens from disk and asks nothing of the network.
 
 The page's order is fixed: what went wrong (if it did), whether the method is validated, what was asked, what
-was found, what it can't say; then the figures; then provenance; then two people's sign-off.
+was found, what it can't say; then the list of figures and tables, and these; then provenance; then two
+people's sign-off.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from crimeface_lib.core.errors import InputError, NotFoundError
 from crimeface_lib.core.files import write_atomic
 from crimeface_lib.core.results import to_plain
 from crimeface_lib.reporting.style import css_variables
+from crimeface_lib.reporting.tables import is_date
 
 if TYPE_CHECKING:
     import jinja2
@@ -33,6 +35,8 @@ POLICY = (
     "script-src 'unsafe-inline' 'unsafe-eval' blob:; worker-src blob:; connect-src data: blob:; "
     "frame-src 'self' data: blob:; base-uri 'none'; form-action 'none'"
 )
+#: Sections whose names are code: shown as they are.
+_VERBATIM = ("parameters", "code", "versions")
 STATUSES = ("done", "failed", "refused", "interrupted")
 
 
@@ -91,6 +95,7 @@ def publish_notebook(
     InputError : not a notebook, or a text cell loads something from elsewhere.
     """
     from crimeface_lib.reporting._cells import make_ready, outside_loads
+    from crimeface_lib.reporting._contents import number_parts, typeset
 
     ready = make_ready(_read_notebook(executed))
     body = _render_cells(ready.notebook)
@@ -98,6 +103,7 @@ def publish_notebook(
         raise InputError(
             f"text cells load {', '.join(found)}; expected none from elsewhere: attach the picture to the cell"
         )
+    body, contents = number_parts(typeset(body))
     facts, sections = _split_provenance(provenance or {})
     status = cover.status if cover else "done"
     page = environment().get_template("report.html.j2").render(
@@ -114,6 +120,8 @@ def publish_notebook(
         error=ready.error,
         cover=_cover_lines(cover) if cover else None,
         body=_trusted(body),
+        contents=contents,
+        verbatim=_VERBATIM,
         parameters=() if "parameters" in (provenance or {}) else ready.parameters,
         facts_alone=facts,
         sections=sections,
@@ -133,6 +141,7 @@ def environment() -> jinja2.Environment:
         loader=jinja2.FileSystemLoader(TEMPLATES), autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True
     )
     env.tests["digest"] = lambda text: re.fullmatch(r"(sha(256|512):)?[0-9a-f]{32,128}", text) is not None
+    env.tests["date"] = is_date
     env.filters["words"] = _words
     env.filters["day"] = format_started
     env.filters["columns"] = lambda rows: list(dict.fromkeys(key for row in rows for key in row))
@@ -192,8 +201,10 @@ def _read_notebook(executed: NotebookNode | str | PathLike[str]) -> NotebookNode
 
 
 def _cover_lines(cover: Cover) -> dict[str, list[str]]:
+    from crimeface_lib.reporting._contents import typeset
+
     def lines(text: str | Sequence[str]) -> list[str]:
-        return [text] if isinstance(text, str) else (list(text) or ["–"])
+        return [typeset(line) for line in ([text] if isinstance(text, str) else text)] or ["–"]
 
     return {"asked": lines(cover.asked), "found": lines(cover.found), "cannot_say": lines(cover.cannot_say)}
 

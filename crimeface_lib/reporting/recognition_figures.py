@@ -243,7 +243,7 @@ def calibration_figure(calibration: Calibration) -> Figure:
             lower.vlines(scores[50], height - 0.3, height + 0.3, color=INK, linewidth=1.4)
             lower.annotate(f"{name}, {number:,} pairs", (scores[50], height), xytext=(0, 7), ha="center",
                            textcoords="offset points", color=colour, size=8)  # fmt: skip
-        lower.set(ylim=(-0.6, 2.0), yticks=[], xlabel="similarity score   (bar: 5 to 95 %, stroke: median; "
+        lower.set(ylim=(-0.6, 2.0), yticks=[], xlabel="similarity score   (bar: 5 to 95%, stroke: median; "
                   f"{calibration.subjects:,} people)")  # fmt: skip
         lower.spines["left"].set_visible(False)
         axes.set_xlim(x[0], x[-1])
@@ -262,7 +262,7 @@ def discard_figure(curve: DiscardCurve) -> Figure:
         axes.axhline(first, color=MUTED, linewidth=0.9, linestyle=(0, (1, 1.5)), label="a quality that tells nothing")
         axes.plot(x[shown], table["ideal"][shown], color=MUTED, linestyle=(0, (5, 2)), label="errors discarded first")
         axes.axvspan(0, curve.partial, color=WASH, zorder=0)
-        axes.xaxis.set_major_formatter(lambda share, _: f"{100 * share:g}\u2009%")
+        axes.xaxis.set_major_formatter(lambda share, _: f"{100 * share:g}%")
         axes.yaxis.set_major_formatter(lambda share, _: _percent(share))
         axes.set(xlabel=f"share discarded, lowest quality first   ({curve.comparisons:,} mated comparisons of "
                  f"{curve.subjects:,} people)", ylabel=f"FNMR of the rest at threshold {curve.threshold:.3f}",
@@ -304,7 +304,7 @@ def quality_figure(groups: pd.DataFrame, *, floor: float | None = None) -> Figur
         labels = [f"{group} (n = {n:,})" for group, n in zip(groups["group"], groups["images"], strict=True)]
         left.set_yticks(rows, labels)
         left.set_ylim(len(rows) - 0.5, -0.5)
-        left.set(xlim=(0, 100), xlabel="quality, 0 to 100   (bar: 10 to 90 %, point: median)")
+        left.set(xlim=(0, 100), xlabel="quality, 0 to 100   (bar: 10 to 90%, point: median)")
         right.set(xlabel="failed to enrol or below the gate, %", xlim=(0, None))
         for axes in (left, right):
             axes.grid(axis="x")
@@ -321,7 +321,7 @@ def _probit(share: np.ndarray) -> np.ndarray:
 
 
 def _percent(share: float) -> str:
-    return f"{100 * share:.2g}\u2009%" if share < 0.995 else "100\u2009%"
+    return f"{100 * share:.2g}%" if share < 0.995 else "100%"
 
 
 def _power(exponent: float) -> str:

@@ -274,7 +274,7 @@ def _dot(x: Any) -> str:
 
 
 def _thousands(axes: Axes) -> None:
-    axes.yaxis.set_major_formatter(lambda value, _: f"{value:,.6g}".replace(",", "\u2009"))
+    axes.yaxis.set_major_formatter(lambda value, _: f"{value:,.6g}")
 
 
 def _periods(axes: Axes, index: pd.PeriodIndex) -> None:

@@ -12,6 +12,7 @@ from crimeface_lib.core.errors import InputError, SchemaError
 if TYPE_CHECKING:
     import pandas as pd
 
+_DATE = ' class="cf-date"'
 _THIN = "\u2009"
 _SUPERSCRIPT = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
 
@@ -47,21 +48,21 @@ def format_lr(value: float, *, interval: tuple[float, float] | None = None) -> s
 
 
 def format_count(value: float) -> str:
-    """Return a whole number with thin spaces between thousands; a missing one is a dash.
+    """Return a whole number with commas between thousands; a missing one is a dash.
 
-    >>> format_count(1234567).split("\u2009")
-    ['1', '234', '567']
+    >>> format_count(1234567)
+    '1,234,567'
     """
-    return "–" if _missing(value) else f"{round(value):,}".replace(",", _THIN).replace("-", "−")
+    return "–" if _missing(value) else f"{round(value):,}".replace("-", "−")
 
 
 def format_percent(share: float, *, digits: int = 1) -> str:
     """Return a share of one as a percentage.
 
-    >>> format_percent(0.1234).replace("\u2009", " ")
-    '12.3 %'
+    >>> format_percent(0.1234)
+    '12.3%'
     """
-    return "–" if _missing(share) else f"{100 * share:.{digits}f}{_THIN}%".replace("-", "−")
+    return "–" if _missing(share) else f"{100 * share:.{digits}f}%".replace("-", "−")
 
 
 def format_mm(value: float, *, digits: int = 1) -> str:
@@ -93,13 +94,26 @@ def html_table(frame: pd.DataFrame, *, caption: str = "", note: str = "") -> str
         for kind, name in zip(kinds, frame.columns, strict=True)
     )
     body = "".join(
-        "<tr>" + "".join(f"<td{kind}>{escape(text)}</td>" for kind, text in zip(kinds, row, strict=True)) + "</tr>"
+        "<tr>"
+        + "".join(
+            f"<td{_DATE if is_date(text) else kind}>{escape(text)}</td>" for kind, text in zip(kinds, row, strict=True)
+        )
+        + "</tr>"
         for row in cells
     )
     top = f"<caption>{escape(caption)}</caption>" if caption else ""
     bottom = f'<p class="cf-note">{escape(note)}</p>' if note else ""
     table = f'<table class="cf-table">{top}<thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>'
     return f'<div class="cf-scroll">{table}</div>{bottom}'
+
+
+def is_date(text: str) -> bool:
+    """Return whether a text is a day or a moment, which must not break over lines.
+
+    >>> is_date("2026-03-01 09:12 UTC"), is_date("2026-03-01 to 2026-04-01")
+    (True, False)
+    """
+    return re.fullmatch(r"\d{4}-\d\d-\d\d(?:[ T][\d:.]+)?(?: ?UTC|Z)?", text) is not None
 
 
 def _missing(value: object) -> bool:

@@ -295,9 +295,10 @@ class RecordedTables:
         interval = [_interval(*row) for row in shown[["ratio", "low", "high"]].to_numpy()]
         words = pd.DataFrame({_KEYS[by]: shown[by], **count, "ratio (95 % interval)": interval})
         rest = f" The {_SHOWN} with most events; {more:,} others are in the total." if more > 0 else ""
+        hidden = f" {found.suppressed:,} counts are not shown." if found.suppressed else ""
         caption = (
-            f"{len(found.months)} months from {found.months[0]} to {found.months[-1]} beside the same months a year "
-            f"earlier. {found.suppressed:,} counts are not shown.{rest}"
+            f"By {_KEYS[by]}: {len(found.months)} months from {found.months[0]} to {found.months[-1]} beside the same "
+            f"months a year earlier.{hidden}{rest}"
         )
         return run.table(words, f"change_by_{by}", caption=caption)
 

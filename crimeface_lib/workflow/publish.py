@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
@@ -12,7 +13,15 @@ from crimeface_lib.core.clock import to_iso, utc_now
 from crimeface_lib.core.errors import MissingBackendError
 from crimeface_lib.core.hashing import sha256_bytes, sha256_file
 from crimeface_lib.core.settings import Settings, load_settings
-from crimeface_lib.reporting import CRATE, Cover, html_to_pdf, publish_index, publish_notebook, write_crate
+from crimeface_lib.reporting import (
+    CRATE,
+    Cover,
+    format_count,
+    html_to_pdf,
+    publish_index,
+    publish_notebook,
+    write_crate,
+)
 from crimeface_lib.workflow.config import CONFIGS, RunConfig, input_fields
 from crimeface_lib.workflow.notices import tell_of_reviews, tell_of_run
 from crimeface_lib.workflow.origin import code_version
@@ -103,15 +112,27 @@ def provenance(step: dict[str, Any]) -> dict[str, Any]:
         "run by": step["actor"],
         "purpose": step["purpose"],
         "case": step["case"] or "none",
-        "inputs": step["inputs"],
+        "inputs": [
+            {key: format_count(value) if key == "bytes" else value for key, value in entry.items()}
+            for entry in step["inputs"]
+        ],
         "models": step["models"] or "none",
         "DPIA": [_permit_row(permit) for permit in step["permits"]] or "none needed: nothing was searched or forecast",
-        "parameters": step["parameters"],
+        "parameters": dict(_flat(step["parameters"])),
         "config hash": step["config_hash"],
         "seed": step["seed"],
         "device": step["device"],
         "code": {"commit": commit, "Python": code["python"], **code["packages"]},
     }
+
+
+def _flat(parameters: Mapping[str, Any], section: str = "") -> Iterator[tuple[str, Any]]:
+    """Yield each parameter by the name that ``-p`` knows it by."""
+    for name, value in parameters.items():
+        if isinstance(value, dict) and value:
+            yield from _flat(value, f"{section}{name}.")
+        else:
+            yield f"{section}{name}", value
 
 
 def _publish_page(run: Opened, name: str, step: dict[str, Any] | None, *, status: str, reason: str) -> Path:

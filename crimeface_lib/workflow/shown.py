@@ -7,6 +7,9 @@ from dataclasses import dataclass, field
 from html import escape
 from typing import Any
 
+#: Pixels an inch of a saved figure.
+DPI = 150
+
 
 @dataclass(frozen=True, slots=True)
 class SavedFigure:
@@ -16,11 +19,16 @@ class SavedFigure:
     path: str
     caption: str
     png: bytes = field(repr=False)
+    alt: str = ""
 
     def _repr_html_(self) -> str:
+        from crimeface_lib.reporting.style import PIXELS_PER_INCH
+
         image = b64encode(self.png).decode()
+        width = round(int.from_bytes(self.png[16:20]) * PIXELS_PER_INCH / DPI)  # a PNG's width stands there
         return (
-            f'<figure class="cf-figure"><img alt="{escape(self.caption)}" src="data:image/png;base64,{image}">'
+            f'<figure class="cf-figure"><img alt="{escape(self.alt or self.caption)}" width="{width}" '
+            f'src="data:image/png;base64,{image}">'
             f"<figcaption><b>Figure {self.number}.</b> {escape(self.caption)}</figcaption></figure>"
         )
 

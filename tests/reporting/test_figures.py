@@ -178,7 +178,7 @@ def test_pai_figure_puts_the_baseline_first_and_hollow():
     )
     figure = pai_figure(rows, names={"decayed_counts": "decayed counts"})
     assert [t.get_text() for t in figure.legends[0].get_texts()] == ["decayed counts (baseline)", "kde"]
-    assert [t.get_text() for t in figure.axes[0].get_xticklabels()] == ["1 %", "10 %"]
+    assert [t.get_text() for t in figure.axes[0].get_xticklabels()] == ["1%", "10%"]
     with pytest.raises(SchemaError, match="baseline 'glm'"):
         pai_figure(rows, baseline="glm")
     with pytest.raises(SchemaError, match=r"missing \['pai_low'\]"):

@@ -61,7 +61,7 @@ def test_hotspots_stand_beside_their_stability(town, sensitivity):
     found, grid, counts = town
     figure = hotspot_map(getis_ord(counts, grid), sensitivity=sensitivity, **SAYS)
     assert [axes.get_title(loc="left") for axes in figure.axes] == ["Burglary", "Does it stay a hotspot?"]
-    for text in ("hot, 1 %", "hot, 5 %", "cold, 5 %", "90 % or more", "never", "hotspot in the map beside it"):
+    for text in ("hot, 1%", "hot, 5%", "cold, 5%", "90% or more", "never", "hotspot in the map beside it"):
         assert text in legends(figure)
     assert figure._supxlabel.get_text() == "Snap points.\nOGL v3.0"
     assert figure.get_size_inches()[0] <= 180 / 25.4
@@ -107,7 +107,7 @@ def test_classes_stay_apart_in_grey_and_without_red_or_green(town, sensitivity, 
 def test_a_profile_shows_areas_and_cells_but_no_place(town):
     grid = town[1]
     xy = np.random.default_rng(1).normal([2600, 2600], 500, (7, 2))
-    for method, text in (("bayes", "smallest area with 50 %"), ("rossmo", "first 1 % of the area")):
+    for method, text in (("bayes", "smallest area with 50%"), ("rossmo", "first 1% of the area")):
         figure = profile_map(geographic_profile(events(xy), grid, method=method), **SAYS)
         assert text in legends(figure)
         assert "names no person and no address" in figure._supxlabel.get_text()

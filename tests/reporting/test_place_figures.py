@@ -40,11 +40,11 @@ def words(figure):
 def test_the_map_rings_and_numbers_the_chosen_cells(case):
     grid, risk, _, checks = case
     said = words(reporting.risk_map(risk, share=0.1, numbered=3, **NOTE))
-    assert f"riskiest 10 %\n({len(risk.top(share=0.1))} cells)" in said
+    assert f"riskiest 10%\n({len(risk.top(share=0.1))} cells)" in said
     assert all(rank in said.split() for rank in "123")
     assert "1 month from 2024-01-01" in said
     stable = words(reporting.stability_map(checks.stability, grid, **NOTE))
-    assert f"90 % or more ({(checks.stability.chosen >= 0.9).sum()} cells)" in stable
+    assert f"90% or more ({(checks.stability.chosen >= 0.9).sum()} cells)" in stable
 
 
 def test_bars_of_contributions_add_up_to_the_risk(case):
