@@ -11,6 +11,8 @@ from typing import Any
 _HOMES = {
     "CrimeMap": "crime_map",
     "FaceViewer": "face_viewer",
+    "GovernanceBoard": "governance_board",
+    "Lineup": "lineup",
     "Session": "session",
     "load_app_events": "crime_map",
 }
