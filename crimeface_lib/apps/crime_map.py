@@ -17,7 +17,7 @@ import ipywidgets as widgets
 import numpy as np
 import pandas as pd
 
-from crimeface_lib.apps.page import bullets, column, html, row, split
+from crimeface_lib.apps.page import bullets, column, figure_widget, html, row, split
 from crimeface_lib.core.errors import InputError
 from crimeface_lib.core.settings import Settings, load_settings
 from crimeface_lib.core.types import FloatArray
@@ -51,8 +51,6 @@ class CrimeMap:
     """
 
     def __init__(self, events: Events, *, cell: float = 250.0, bandwidth: float = 300.0) -> None:
-        import plotly.graph_objects as go
-
         self.events, self.bandwidth = events, bandwidth
         self.grid = make_grid(events, cell=cell)
         self._index = self.grid.index_events(events)
@@ -67,7 +65,7 @@ class CrimeMap:
         self.facts, self.note, self.history = html(), html(css="cf-note"), html(_ASK, css="cf-history")
         values, label, said = self._layer_values(self.selected)
         # whole at once: what is changed between the making and the showing of a FigureWidget may never be drawn
-        self.figure = go.FigureWidget(self._heatmap(values, label))
+        self.figure = figure_widget(self._heatmap(values, label))
         self.figure.data[0].on_click(self._on_click)
         for part in (self.type, self.months, self.layer):
             part.observe(lambda _: self._draw(), "value")

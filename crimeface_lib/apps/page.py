@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import os
+from functools import cache
 from html import escape
 from typing import Any, Literal
 
 import ipywidgets as widgets
 
+#: Set by ``workflow.app_server`` for its kernels: where it serves the code that widgets draw with.
+BUNDLES = "CRIMEFACE_BUNDLES"
 State = Literal["idle", "busy", "ready", "problem"]
 
 
@@ -42,6 +46,25 @@ def status(text: str, *, state: State = "idle") -> str:
 def bullets(sentences: Any) -> str:
     """Return plain sentences as a list."""
     return "<ul>" + "".join(f"<li>{escape(str(one))}</li>" for one in sentences) + "</ul>"
+
+
+def figure_widget(figure: Any) -> Any:
+    """Return a plotly figure as a widget; on a page of our server plotly's code comes from its files.
+
+    From the kernel it would come as 5 MB of text in a message, which no browser keeps for the next page.
+    """
+    return _figure_kind(os.environ.get(BUNDLES))(figure)
+
+
+@cache
+def _figure_kind(bundles: str | None) -> Any:
+    from plotly.graph_objects import FigureWidget
+
+    if bundles is None:
+        return FigureWidget
+    there = f"new URL({bundles + 'widgetbundle.js'!r}, location.origin)"
+    code = f"export default (await import({there})).default;"
+    return type("FigureWidget", (FigureWidget,), {"_esm": code})
 
 
 def _box(children: Any, css: str, **options: Any) -> widgets.Box:

@@ -15,37 +15,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from jupyter_server.services.kernels.kernelmanager import AsyncMappingKernelManager
-
 from crimeface_lib.core.errors import CrimefaceError, InputError, NotFoundError
 from crimeface_lib.core.files import write_atomic
 from crimeface_lib.core.settings import Settings, load_settings
+from crimeface_lib.workflow.apps_config import load_apps_config
 
 _HOST = "127.0.0.1"
 _LOG = Path("apps", "server.log")  # below the stores; written anew at each start
 _START_SECONDS = 90.0
 _STOP_SECONDS = 15.0
-
-
-class PatientKernelManager(AsyncMappingKernelManager):
-    """Ends an idle kernel only when two looks in a row find it without a page.
-
-    A kernel started ahead may have been idle for hours when a page takes it, and has no page for the seconds in
-    which that page loads; one look just then would end it.
-    """
-
-    def __init__(self, **options: Any) -> None:
-        super().__init__(**options)
-        self._alone: set[str] = set()
-
-    async def cull_kernel_if_idle(self, kernel_id: str) -> None:
-        """End the kernel if it is idle, has no page, and had none at the look before."""
-        if self._kernel_connections.get(kernel_id, 0):
-            self._alone.discard(kernel_id)
-        elif kernel_id not in self._alone:
-            self._alone.add(kernel_id)
-            return
-        await super().cull_kernel_if_idle(kernel_id)
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,11 +72,13 @@ def running_apps(*, port: int, settings: Settings | None = None, options: tuple[
     for folder in (apps, voila):
         if not folder.is_dir():
             raise NotFoundError(f"no folder {folder}; set CRIMEFACE_PROJECT_ROOT to a checkout")
+    load_apps_config(settings)  # what is wrong with it is told here rather than in the child's log
     _check_port(port)
     token = secrets.token_urlsafe(24)
     command = [
-        sys.executable, "-m", "voila", str(apps), "--no-browser", "--token", f"--Voila.ip={_HOST}", f"--port={port}",
-        "--Voila.port_retries=0", f"--Voila.config_file_paths={voila}", "--Voila.log_level=WARN", *options,
+        sys.executable, "-m", "crimeface_lib.workflow.app_server", str(apps), "--no-browser", "--token",
+        f"--Voila.ip={_HOST}", f"--port={port}", "--Voila.port_retries=0", f"--Voila.config_file_paths={voila}",
+        "--Voila.log_level=WARN", *options,
     ]  # fmt: skip
     log = settings.stores / _LOG
     write_atomic(log, b"", mode=0o600)
