@@ -9,6 +9,8 @@ import numpy as np
 from crimeface_lib.core.errors import ConfigError, CrimefaceError, InputError, SchemaError
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     import geopandas as gpd
     import pandas as pd
 
@@ -24,7 +26,8 @@ if TYPE_CHECKING:
     from crimeface_lib.workflow._crime_config import CrimeDataConfig, CrimeForecastConfig
     from crimeface_lib.workflow.run import Run
 
-_NOWHERE = "(no area)"
+#: Where a place lies in none of the areas.
+NOWHERE = "(no area)"
 _EXPECTED = {
     "boundaries": "a file of polygons", "groups": "a CSV file with columns area, group",
     "series": "a table of the places of one series",
@@ -65,24 +68,33 @@ def read_borders(run: Run, crs: Any) -> gpd.GeoDataFrame | None:
 
     Raises
     ------
-    What ``crime.read_boundaries`` raises. ConfigError : names without their column.
+    What ``named_borders`` raises. ConfigError : names without their column.
     """
-    import geopandas as gpd
-
-    from crimeface_lib import crime
-
     cfg: Any = run.cfg
     if cfg.boundaries is None:
         return None
     if cfg.boundary_only and cfg.boundary_name is None:
         raise ConfigError("boundary_only: got names, expected also boundary_name, the column that they stand in")
     file = run.take_in(cfg.boundaries, role="boundaries", evidence=False)
-    select = {cfg.boundary_name: cfg.boundary_only} if cfg.boundary_only else None
-    borders = crime.read_boundaries(file, crs=crs, select=select)
-    if cfg.boundary_name is not None and cfg.boundary_name not in borders:
+    return named_borders(file, crs=crs, column=cfg.boundary_name, only=cfg.boundary_only)
+
+
+def named_borders(path: Path, *, crs: Any, column: str | None, only: tuple[str, ...] = ()) -> gpd.GeoDataFrame:
+    """Return polygons of a file in a plane, with the column ``name``: empty where no ``column`` says what it is.
+
+    Raises
+    ------
+    What ``crime.read_boundaries`` raises. SchemaError : no such column.
+    """
+    import geopandas as gpd
+
+    from crimeface_lib import crime
+
+    borders = crime.read_boundaries(path, crs=crs, select={column: only} if column and only else None)
+    if column is not None and column not in borders:
         have = ", ".join(map(str, borders.columns.drop("geometry")))
-        raise SchemaError(f"boundary_name: got {cfg.boundary_name!r}, expected one of the columns {have}")
-    names = [""] * len(borders) if cfg.boundary_name is None else borders[cfg.boundary_name].astype(str)
+        raise SchemaError(f"boundary_name: got {column!r}, expected one of the columns {have}")
+    names = [""] * len(borders) if column is None else borders[column].astype(str)
     names = [f"area {name}" if name.isdigit() else name for name in names]  # a number alone reads as a count
     return gpd.GeoDataFrame({"name": names}, geometry=borders.geometry.array, crs=borders.crs)
 
@@ -145,15 +157,15 @@ def _areas(events: Events, by: str, borders: gpd.GeoDataFrame | None) -> np.ndar
         name = events.frame["lsoa_name"].astype(object)
         if name.isna().all():
             raise InputError("areas: got district, but no event carries an LSOA name; expected force or boundaries")
-        return name.str.rsplit(n=1).str[0].fillna(_NOWHERE).to_numpy()
-    return _names_at(events.coordinates(), borders)
+        return name.str.rsplit(n=1).str[0].fillna(NOWHERE).to_numpy()
+    return names_at(events.coordinates(), borders)
 
 
-def _names_at(xy: np.ndarray, borders: gpd.GeoDataFrame | None) -> np.ndarray:
+def names_at(xy: np.ndarray, borders: gpd.GeoDataFrame | None) -> np.ndarray:
     """Return (N,) the name of the polygon that each of (N, 2) points lies in."""
     import shapely
 
-    found = np.full(len(xy), _NOWHERE, dtype=object)
+    found = np.full(len(xy), NOWHERE, dtype=object)
     if borders is None:
         raise InputError("boundaries: got none, expected a file of polygons")
     there = np.flatnonzero(np.isfinite(xy).all(axis=1))
@@ -178,7 +190,7 @@ def groups_of(run: Run, events: Events, grid: Grid, borders: gpd.GeoDataFrame | 
     cfg: Any = run.cfg
     if cfg.groups is not None:
         return cell_groups(events, grid, run.take_in(cfg.groups, role="groups", evidence=False))
-    return _names_at(grid.centres(), borders)
+    return names_at(grid.centres(), borders)
 
 
 # -- words -------------------------------------------------------------------------------------------------------

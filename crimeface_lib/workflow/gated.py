@@ -23,6 +23,28 @@ _KINDS = {"search": "face_search", "geographic_profile": "geographic_profile"} |
 SERIES_MODEL = ("series_pool", "1")
 
 
+def check_dataset(dataset: str, events: Any, *, otherwise: str = "") -> None:
+    """Check that ``dataset`` may name these events: a DPIA for a synthetic dataset covers the synthetic sample only.
+
+    What the events are is read from them, not from what a config calls them.
+
+    Parameters
+    ----------
+    otherwise : what else could be done, for the end of the message.
+
+    Raises
+    ------
+    RefusedError : the name of a synthetic dataset, and events that are not the sample.
+    """
+    from crimeface_lib.crime import SYNTHETIC_ATTRIBUTION
+
+    if dataset.startswith("synthetic-") and events.attribution != SYNTHETIC_ATTRIBUTION:
+        raise RefusedError(
+            f"dataset: these events are not the synthetic sample, so {dataset!r} doesn't name them; "
+            f"say what they are, under a DPIA that covers it{otherwise}"
+        )
+
+
 def run_under_permit(
     store: CaseStore,
     permit: Permit,

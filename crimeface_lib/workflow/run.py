@@ -26,7 +26,7 @@ from crimeface_lib.core.random import make_rng
 from crimeface_lib.core.results import to_plain
 from crimeface_lib.core.settings import Settings, load_settings
 from crimeface_lib.workflow.config import RunConfig, input_fields
-from crimeface_lib.workflow.gated import SERIES_MODEL, run_under_permit
+from crimeface_lib.workflow.gated import SERIES_MODEL, check_dataset, run_under_permit
 from crimeface_lib.workflow.identity import identify
 from crimeface_lib.workflow.origin import code_version, login_name
 from crimeface_lib.workflow.samples import cautions
@@ -122,11 +122,7 @@ class Run:
         return self.permit("face_search", dataset=dataset, model=embedder.name, version=embedder.version)
 
     def permit_places(self, events: Any) -> Any:
-        """Return the permit to forecast places from ``events``.
-
-        A DPIA for a synthetic dataset covers the synthetic sample only: what the events are is read from them, not
-        from what the config calls them.
-        """
+        """Return the permit to forecast places from ``events``."""
         from crimeface_lib.crime import MODEL_VERSION
 
         model = self.cfg.predict_places.model  # type: ignore[attr-defined]
@@ -143,14 +139,8 @@ class Run:
         return self._permit_events("geographic_profile", events, dataset, method, PROFILE_VERSION)
 
     def _permit_events(self, kind: str, events: Any, dataset: str, model: str, version: str) -> Any:
-        from crimeface_lib.crime import SYNTHETIC_ATTRIBUTION
-
-        if dataset.startswith("synthetic-") and events.attribution != SYNTHETIC_ATTRIBUTION:
-            without = ", or leave the forecast out with predict=false" if kind == "place_prediction" else ""
-            raise RefusedError(
-                f"dataset: these events are not the synthetic sample, so {dataset!r} doesn't name them; "
-                f"say what they are, under a DPIA that covers it{without}"
-            )
+        without = ", or leave the forecast out with predict=false" if kind == "place_prediction" else ""
+        check_dataset(dataset, events, otherwise=without)
         return self.permit(kind, dataset=dataset, model=model, version=version)
 
     def use(self, permit: Any, function: Any, *arguments: Any, **options: Any) -> Any:

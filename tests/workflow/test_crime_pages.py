@@ -152,7 +152,7 @@ def test_counts_by_type_and_area_add_up_and_keep_the_gap(workplace, made, town, 
     middle, near = made.table["Longitude"].median(), 0.002  # a meridian is bent in the plane
     assert (x < middle - near).sum() <= west <= (x < middle + near).sum()
     grid = crime.make_grid(events, cell=500.0)
-    assert set(crime_pages._names_at(grid.centres(), borders)) <= {"west", "east", "(no area)"}
+    assert set(crime_pages.names_at(grid.centres(), borders)) <= {"west", "east", "(no area)"}
     kept, found = crime.reported(events)
     assert set(found) == {"Drugs", "Possession of weapons"} & set(events.types)
     assert not set(found) & set(kept.types)
