@@ -8,6 +8,8 @@ from datetime import date, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from crimeface_lib.core.display import Shown, record_html, table_html
+
 if TYPE_CHECKING:
     import pandas as pd
 
@@ -50,7 +52,7 @@ def to_plain(value: Any) -> Any:
     return value
 
 
-class Result:
+class Result(Shown):
     """Base of the frozen result dataclasses. Subclasses override ``to_frame`` with their natural rows."""
 
     __slots__ = ()
@@ -67,6 +69,4 @@ class Result:
         return pd.DataFrame([row])
 
     def _repr_html_(self) -> str:
-        return self.to_frame().to_html(
-            index=False, border=0, classes="cf-table", na_rep="–", float_format=lambda value: f"{value:.4g}"
-        )
+        return record_html(self) if type(self).to_frame is Result.to_frame else table_html(self.to_frame())

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
+from crimeface_lib.core.display import list_html, table_html
 from crimeface_lib.core.errors import InputError, SchemaError
 from crimeface_lib.core.results import Result, to_plain
 from crimeface_lib.core.types import FloatArray, IntArray
@@ -79,10 +80,9 @@ class Aoristic(Result):
 
     def _repr_html_(self) -> str:
         busiest = self.to_frame().nlargest(8, "expected").round(1)
-        notes = "".join(f"<li>{text}</li>" for text in self.caveats)
         return (
             f"<p><b>{self.events:,} events</b>, median span {self.median_span_hours:.1f} h, {self.dropped:,} without a "
-            f"span; the busiest bins:</p>{busiest.to_html(index=False, border=0, classes='cf-table')}<ul>{notes}</ul>"
+            f"span; the busiest bins:</p>{table_html(busiest)}{list_html(self.caveats)}"
         )
 
 

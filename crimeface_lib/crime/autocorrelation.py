@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from crimeface_lib.core.arrays import check_array
+from crimeface_lib.core.display import table_html
 from crimeface_lib.core.errors import InputError
 from crimeface_lib.core.results import Result
 from crimeface_lib.core.types import FloatArray, IntArray
@@ -62,7 +63,7 @@ class LocalMoran(Result):
         import pandas as pd
 
         figures = {"Moran's I": round(self.global_statistic, 3), **self.to_dict()["cells"]}
-        return pd.DataFrame([figures]).to_html(index=False, border=0, classes="cf-table")
+        return table_html(pd.DataFrame([figures]))
 
 
 def local_moran(counts: npt.ArrayLike, grid: Grid, *, reach: int = 1, alpha: float = 0.05) -> LocalMoran:

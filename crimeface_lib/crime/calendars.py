@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from crimeface_lib.core.display import list_html, table_html
 from crimeface_lib.core.errors import InputError
 from crimeface_lib.core.results import Result, to_plain
 from crimeface_lib.core.types import FloatArray
@@ -53,9 +54,10 @@ class CalendarEffects(Result):
 
     def _repr_html_(self) -> str:
         where = self.country + (f", {self.subdivision}" if self.subdivision else "")
-        notes = "".join(f"<li>{text}</li>" for text in self.caveats)
-        shown = self.table.to_html(index=False, border=0, classes="cf-table", float_format="{:.3f}".format)
-        return f"<p>Counts by {self.resolution}, public holidays of {where}; 1 is no effect.</p>{shown}<ul>{notes}</ul>"
+        shown = table_html(self.table, float_format="{:.3f}".format)
+        return f"<p>Counts by {self.resolution}, public holidays of {where}; 1 is no effect.</p>{shown}" + list_html(
+            self.caveats
+        )
 
 
 def calendar_effects(

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from crimeface_lib.core.display import list_html, table_html
 from crimeface_lib.core.errors import InputError
 from crimeface_lib.core.random import Seed, make_rng
 from crimeface_lib.core.results import Result, to_plain
@@ -63,9 +64,8 @@ class ChangePoints(Result):
         number = len(self.table)
         said = f"<p><b>{number or 'No'} change{'' if number == 1 else 's'} of level</b> at a false-alarm rate of " \
                f"{self.alpha:.0%} (variance {self.dispersion:.1f} times the mean).</p>"  # fmt: skip
-        shown = self.table.to_html(index=False, border=0, classes="cf-table", float_format="{:,.2f}".format)
-        notes = "".join(f"<li>{text}</li>" for text in self.caveats)
-        return said + (shown if number else "") + f"<ul>{notes}</ul>"
+        shown = table_html(self.table, float_format="{:,.2f}".format)
+        return said + (shown if number else "") + list_html(self.caveats)
 
 
 def change_points(

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from crimeface_lib.core.display import table_html
 from crimeface_lib.core.errors import InputError
 from crimeface_lib.core.random import Seed, make_rng
 from crimeface_lib.core.results import Result, to_plain
@@ -58,7 +59,7 @@ class Decomposition(Result):
             f"season {self.seasonal_strength:.2f}; {len(self.gaps)} gap(s).</p>"
         )
         shown = self.table.tail(2 * self.period).drop(columns="gap")
-        return said + shown.to_html(border=0, classes="cf-table", na_rep="gap", float_format="{:,.2f}".format)
+        return said + table_html(shown.reset_index(), missing="gap", float_format="{:,.2f}".format)
 
 
 def decompose(

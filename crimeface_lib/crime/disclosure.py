@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from crimeface_lib.core.display import table_html
 from crimeface_lib.core.errors import InputError
 from crimeface_lib.core.results import Result
 from crimeface_lib.core.types import BoolArray, FloatArray
@@ -40,10 +41,7 @@ class Suppressed(Result):
 
     def _repr_html_(self) -> str:
         note = f"{self.primary} counts below {self.minimum} and {self.secondary} that would reveal them are not shown."
-        return (
-            self.table.to_html(border=0, classes="cf-table", na_rep="–", float_format="{:,.0f}".format)
-            + f"<p>{note}</p>"
-        )
+        return table_html(self.table.reset_index(), float_format="{:,.0f}".format) + f"<p>{note}</p>"
 
 
 def suppress(table: pd.DataFrame, minimum: int = 5) -> Suppressed:
@@ -84,7 +82,7 @@ def suppress(table: pd.DataFrame, minimum: int = 5) -> Suppressed:
     network = _Network(full, mask, single)
     for row, column in np.argwhere(mask)[np.argsort(full[mask], kind="stable")]:
         value = full[row, column]
-        if not network.has_square(row, column, up=minimum - value, down=value - 1):
+        if not network.is_free(row, column, up=minimum - value, down=value - 1):
             network.free(row, column, minimum - value, rising=True)
             network.free(row, column, value - 1, rising=False)
     columns = list(table.columns) + ([] if single else [TOTAL])
@@ -120,10 +118,16 @@ class _Network:
         cost = np.where(value > 0, np.log2(2 + value), 40.0)
         self.cost = np.where(grand, 1e6, np.where(total, 1e3 + cost, cost))
 
-    def has_square(self, row: int, column: int, *, up: float, down: float) -> bool:
-        """Tell whether two suppressed cells of the row and the column, and the one across, free the cell already."""
+    def is_free(self, row: int, column: int, *, up: float, down: float) -> bool:
+        """Tell whether suppressed cells free the cell already: two of its row and column and the one across.
+
+        In one column, all the others together, as long as the total is shown.
+        """
+        if self.single:
+            others = self.full[self.mask].sum() - self.full[row, 0]
+            return bool(not self.mask[-1, 0] and self.mask.sum() > 1 and others >= up)
         inner = self.mask[:-1, :-1]
-        if self.single or row >= len(inner) or column >= inner.shape[1]:
+        if row >= len(inner) or column >= inner.shape[1]:
             return False
         values, there = self.full[:-1, :-1], inner.copy()
         there[row, :] = there[:, column] = False

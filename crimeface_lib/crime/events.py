@@ -8,10 +8,12 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
+from html import escape
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from crimeface_lib.core.display import table_html
 from crimeface_lib.core.errors import InputError, SchemaError
 from crimeface_lib.core.results import Result, to_plain
 from crimeface_lib.core.types import FloatArray
@@ -251,9 +253,10 @@ class Events(Result):
 
     def _repr_html_(self) -> str:
         span = f"{self.months[0]} to {self.months[-1]}" if len(self.months) else "no months"
-        shares = {"share": "{:.1%}".format}
-        table = self.to_frame().to_html(index=False, border=0, classes="cf-table", formatters=shares)
+        table = self.to_frame()
+        table["share"] = table["share"].map("{:.1%}".format)
         return (
             f"<p><b>{len(self):,} events</b>, {span}, {len(self.completeness)} force(s), "
-            f"{len(self.quality.gaps)} months missing.</p>{table}<p><small>{self.attribution}</small></p>"
+            f"{len(self.quality.gaps)} months missing.</p>{table_html(table)}"
+            f"<p><small>{escape(self.attribution)}</small></p>"
         )

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from crimeface_lib.core.display import list_html, table_html
 from crimeface_lib.core.errors import InputError
 from crimeface_lib.core.results import Result, to_plain
 from crimeface_lib.core.types import FloatArray, IntArray
@@ -62,9 +63,8 @@ class Forecast(Result):
         }  # fmt: skip
 
     def _repr_html_(self) -> str:
-        notes = "".join(f"<li>{text}</li>" for text in self.caveats)
         shown = self.table.head(36).astype({"month": str})
-        return shown.round(1).to_html(index=False, border=0, classes="cf-table") + f"<ul>{notes}</ul>"
+        return table_html(shown.round(1)) + list_html(self.caveats)
 
 
 def forecast(

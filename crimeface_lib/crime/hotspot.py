@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from crimeface_lib.core.arrays import check_array
+from crimeface_lib.core.display import table_html
 from crimeface_lib.core.errors import InputError
 from crimeface_lib.core.results import Result
 from crimeface_lib.core.types import BoolArray, FloatArray, IntArray
@@ -55,7 +56,7 @@ class Density(Result):
     def _repr_html_(self) -> str:
         import pandas as pd
 
-        return pd.DataFrame([self.to_dict()]).to_html(index=False, border=0, classes="cf-table")
+        return table_html(pd.DataFrame([self.to_dict()]))
 
 
 def kde(events: Events, grid: Grid, *, bandwidth: float, edge: bool = True) -> Density:
@@ -181,7 +182,7 @@ class Hotspots(Result):
     def _repr_html_(self) -> str:
         import pandas as pd
 
-        return pd.DataFrame([self.to_dict()]).to_html(index=False, border=0, classes="cf-table")
+        return table_html(pd.DataFrame([self.to_dict()]))
 
 
 def getis_ord(counts: npt.ArrayLike, grid: Grid, *, reach: int = 1, alpha: float = 0.05) -> Hotspots:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
+from crimeface_lib.core.display import list_html, table_html
 from crimeface_lib.core.errors import InputError
 from crimeface_lib.core.random import Seed, make_rng
 from crimeface_lib.core.results import Result, to_plain
@@ -58,9 +59,8 @@ class KnoxTest(Result):
         }  # fmt: skip
 
     def _repr_html_(self) -> str:
-        notes = "".join(f"<li>{text}</li>" for text in self.caveats)
-        table = self.table.round(3).to_html(index=False, border=0, classes="cf-table")
-        return f"<p><b>{self.events:,} events</b>, {self.metric} distance</p>{table}<ul>{notes}</ul>"
+        table = table_html(self.table.round(3))
+        return f"<p><b>{self.events:,} events</b>, {self.metric} distance</p>{table}{list_html(self.caveats)}"
 
 
 def knox_test(

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from crimeface_lib.core.display import table_html
 from crimeface_lib.core.errors import InputError
 from crimeface_lib.core.results import Result
 from crimeface_lib.crime import ingest
@@ -41,10 +42,9 @@ class Outcomes(Result):
         return counts.assign(share=counts["outcomes"] / max(len(self.frame), 1))
 
     def _repr_html_(self) -> str:
-        table = self.to_frame().to_html(
-            index=False, border=0, classes="cf-table", formatters={"share": "{:.1%}".format}
-        )
-        return f"<p><b>{len(self):,} outcomes</b> from {self.files} files.</p>{table}"
+        table = self.to_frame()
+        table["share"] = table["share"].map("{:.1%}".format)
+        return f"<p><b>{len(self):,} outcomes</b> from {self.files} files.</p>{table_html(table)}"
 
 
 def read_outcomes(source: str | Path, *, force: str | None = None, max_bytes: int = 8 << 30) -> Outcomes:

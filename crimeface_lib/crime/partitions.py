@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, fields, replace
+from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
@@ -210,7 +211,7 @@ class Partitions(Result):
         return (
             f"<p><b>{len(self):,} events</b> in {len(self.parts)} files, {self.months[0]} to {self.months[-1]}, "
             f"{len(self.completeness)} force(s), {len(self.quality.gaps)} months missing.</p>"
-            f"{self.quality._repr_html_()}<p><small>{self.attribution}</small></p>"
+            f"{self.quality._repr_html_()}<p><small>{escape(self.attribution)}</small></p>"
         )
 
     def _types(self, types: Iterable[str]) -> list[str]:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
+from crimeface_lib.core.display import list_html
 from crimeface_lib.core.errors import InputError, ShapeError
 from crimeface_lib.core.random import Seed, make_rng
 from crimeface_lib.core.results import Result, to_plain
@@ -133,7 +134,7 @@ class PlaceChecks(Result):
         }  # fmt: skip
 
     def _repr_html_(self) -> str:
-        return "<ul>" + "".join(f"<li>{said}</li>" for said in self.text) + "</ul>"
+        return list_html(self.text)
 
 
 def check_places(

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from crimeface_lib.core.display import table_html
 from crimeface_lib.core.errors import InputError
 from crimeface_lib.core.random import Seed, make_rng
 from crimeface_lib.core.results import Result, to_plain
@@ -98,7 +99,7 @@ class PlaceEvaluation(Result):
         )
 
     def _repr_html_(self) -> str:
-        table = self.summary.round(3).to_html(index=False, border=0, classes="cf-table")
+        table = table_html(self.summary.round(3))
         return f"{table}<p>{self.calibration_in_words()}</p>"
 
 

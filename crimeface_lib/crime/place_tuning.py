@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from html import escape
 from typing import TYPE_CHECKING, Any
 
+from crimeface_lib.core.display import table_html
 from crimeface_lib.core.errors import InputError
 from crimeface_lib.core.random import Seed
 from crimeface_lib.core.results import Result, to_plain
@@ -68,7 +70,7 @@ class PlaceTuning(Result):
         }  # fmt: skip
 
     def _repr_html_(self) -> str:
-        return f"<p>{self.text}</p>{self.table.round(3).to_html(index=False, border=0, classes='cf-table')}"
+        return f"<p>{escape(self.text)}</p>{table_html(self.table.round(3))}"
 
 
 def tune_places(

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from crimeface_lib.core.display import list_html, table_html
 from crimeface_lib.core.errors import InputError
 from crimeface_lib.core.results import Result, to_plain
 from crimeface_lib.core.types import FloatArray, IntArray
@@ -79,11 +80,10 @@ class PlaceRisk(Result):
         }  # fmt: skip
 
     def _repr_html_(self) -> str:
-        notes = "".join(f"<li>{c}</li>" for c in self.caveats)
-        table = self.to_frame(cells=10).round(3).to_html(index=False, border=0, classes="cf-table")
+        table = table_html(self.to_frame(cells=10).round(3))
         return (
             f"<p><b>{self.risk.sum():.1f} events expected</b> in {self.horizon} from {self.at}, model {self.model}; "
-            f"the ten cells with most:</p>{table}<ul>{notes}</ul>"
+            f"the ten cells with most:</p>{table}{list_html(self.caveats)}"
         )
 
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
+from crimeface_lib.core.display import table_html
 from crimeface_lib.core.errors import InputError
 from crimeface_lib.core.random import Seed, make_rng
 from crimeface_lib.core.results import Result, to_plain
@@ -62,7 +63,7 @@ class ProfileTrials(Result):
     def _repr_html_(self) -> str:
         facts = self.to_dict()
         covered = ", ".join(f"{level} region: {share:.0%}" for level, share in facts["coverage"].items())
-        table = self.to_frame().round(3).to_html(index=False, border=0, classes="cf-table")
+        table = table_html(self.to_frame().round(3))
         return (
             f"<p><b>{facts['trials']} drawn series</b> of {self.places} places; anchors inside the {covered}</p>{table}"
         )

@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from crimeface_lib.core.arrays import check_array
+from crimeface_lib.core.display import list_html
 from crimeface_lib.core.errors import InputError, RefusedError
 from crimeface_lib.core.results import Result, to_plain
 from crimeface_lib.core.types import BoolArray, FloatArray, IntArray
@@ -114,11 +115,11 @@ class GeographicProfile(Result):
         facts = self.to_dict()
         said = "; ".join(f"{level} of the probability lies in {km2:,.1f} km²"
                          for level, km2 in facts["region_km2"].items())  # fmt: skip
-        notes = "".join(f"<li>{text}</li>" for text in self.caveats)
         return (
             f"<p><b>Geographic profile ({self.method})</b> from {facts['sites']} places of {self.events} events, cells "
             f"of {self.grid.cell:g} m in {self.grid.area_km2:,.1f} km². {said or 'An order of search, no probability'}."
-            f" Leaving out one place moves up to {facts['largest_influence']:.0%} of the score.</p><ul>{notes}</ul>"
+            f" Leaving out one place moves up to {facts['largest_influence']:.0%} of the score.</p>"
+            f"{list_html(self.caveats)}"
         )
 
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from crimeface_lib.core.display import table_html
 from crimeface_lib.core.errors import InputError
 from crimeface_lib.core.results import Result
 
@@ -124,9 +125,8 @@ class QualityReport(Result):
 
     def _repr_html_(self) -> str:
         table = self.to_frame()
-        table["count"] = table["count"].map("{:,}".format)
         table["share"] = table["share"].map(lambda share: "–" if np.isnan(share) else f"{share:.2%}")
-        return table.to_html(index=False, border=0, classes="cf-table")
+        return table_html(table)
 
 
 def _listed(counts: Mapping[str, int]) -> str:

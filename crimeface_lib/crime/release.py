@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from html import escape
 from itertools import combinations
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 
+from crimeface_lib.core.display import table_html
 from crimeface_lib.core.errors import InputError
 from crimeface_lib.core.results import Result
 from crimeface_lib.core.types import BoolArray, FloatArray
@@ -57,10 +59,12 @@ class Release(Result):
         return pd.DataFrame(rows)
 
     def _repr_html_(self) -> str:
-        show = {"border": 0, "classes": "cf-table", "na_rep": "–", "float_format": "{:,.0f}".format}
-        html = "".join(f"<h4>{' × '.join(keys)}</h4>{t.to_html(**show)}" for keys, t in self.tables.items())
+        html = "".join(
+            f"<h4>{' × '.join(keys)}</h4>{table_html(table.reset_index(), float_format='{:,.0f}'.format)}"
+            for keys, table in self.tables.items()
+        )
         note = f"{self.primary} counts below {self.minimum} and {self.secondary} that would reveal them are not shown."
-        return f"{html}<p>{note} <small>{self.attribution}</small></p>"
+        return f"{html}<p>{note} <small>{escape(self.attribution)}</small></p>"
 
 
 def release_tables(

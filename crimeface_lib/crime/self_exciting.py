@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from html import escape
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from crimeface_lib.core.display import table_html
 from crimeface_lib.core.errors import InputError
 from crimeface_lib.core.results import Result
 from crimeface_lib.core.types import FloatArray, IntArray
@@ -71,8 +73,8 @@ class SelfExcitingFit(Result):
         )
 
     def _repr_html_(self) -> str:
-        table = self.parameters.round(4).to_html(index=False, border=0, classes="cf-table")
-        return f"<p>{self.text}</p>{table}"
+        table = table_html(self.parameters)
+        return f"<p>{escape(self.text)}</p>{table}"
 
 
 def fit_self_exciting(events: Events, grid: Grid, *, at: object, police_discovered: bool = False) -> SelfExcitingFit:

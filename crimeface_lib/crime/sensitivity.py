@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal, get_args
 import numpy as np
 import numpy.typing as npt
 
+from crimeface_lib.core.display import table_html
 from crimeface_lib.core.errors import InputError
 from crimeface_lib.core.random import Seed, make_rng
 from crimeface_lib.core.results import Result, to_plain
@@ -76,16 +77,11 @@ class Sensitivity(Result):
 
     def _repr_html_(self) -> str:
         facts = self.to_dict()
-        table = (
-            self.summary()
-            .round(2)
-            .rename(columns=lambda name: name.replace("_", " "))
-            .to_html(index=False, border=0, classes="cf-table", na_rep="–")
-        )
         return (
             f"<p><b>{facts['hotspots_in_nine_of_ten']} of {facts['hotspots']} hotspot cells</b> stay in at least nine "
             f"of ten of {facts['settings']} settings; {facts['hotspots_in_less_than_half']} are there in less than "
-            f"half; {facts['others_in_half_or_more']} other cells are hotspots in at least half.</p>{table}"
+            f"half; {facts['others_in_half_or_more']} other cells are hotspots in at least half.</p>"
+            f"{table_html(self.summary().round(2))}"
         )
 
 

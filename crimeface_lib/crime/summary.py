@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from html import escape
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from crimeface_lib.core.display import table_html
 from crimeface_lib.core.errors import InputError
 from crimeface_lib.core.results import Result
 from crimeface_lib.core.types import FloatArray
@@ -45,11 +47,11 @@ class Summary(Result):
         return self.table
 
     def _repr_html_(self) -> str:
-        html = self.table.to_html(index=False, border=0, classes="cf-table", na_rep="–", float_format="{:,.2f}".format)
+        html = table_html(self.table, float_format="{:,.2f}".format)
         return (
             f"<p>{len(self.months)} months from {self.months[0]} to {self.months[-1]} against the same months a year "
             f"earlier.</p>{html}<p>{self.suppressed} counts are not shown: below {self.minimum}, or revealing one "
-            f"that is. <small>{self.attribution}</small></p>"
+            f"that is. <small>{escape(self.attribution)}</small></p>"
         )
 
 

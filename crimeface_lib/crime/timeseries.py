@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from crimeface_lib.core.display import table_html
 from crimeface_lib.core.errors import InputError
 from crimeface_lib.core.results import Result, to_plain
 from crimeface_lib.crime._periods import fit_counts, read_periods
@@ -47,7 +48,7 @@ class MonthlySeries(Result):
         }
 
     def _repr_html_(self) -> str:
-        return self.frame.tail(12).to_html(border=0, classes="cf-table", na_rep="gap", float_format="{:,.0f}".format)
+        return table_html(self.frame.tail(12).reset_index(), missing="gap", float_format="{:,.0f}".format)
 
 
 def monthly_series(events: Events, *, by: str | None = None) -> MonthlySeries:

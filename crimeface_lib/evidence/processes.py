@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
+from crimeface_lib.core.display import Shown
 from crimeface_lib.core.errors import ImageError, InputError
 
 _FORMATS = ("JPEG", "PNG", "TIFF", "WEBP", "GIF", "BMP")
@@ -20,7 +21,7 @@ _MOST_PIXELS = 100_000_000
 
 
 @dataclass(frozen=True, slots=True)
-class Process:
+class Process(Shown):
     """A function from the contents of parents to the content of their derivative.
 
     Parameters

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from crimeface_lib.core.arrays import check_image
+from crimeface_lib.core.display import list_html, table_html
 from crimeface_lib.core.results import Result
 from crimeface_lib.core.types import FloatArray, ImageArray
 from crimeface_lib.faces.align import PADDING, align_face
@@ -79,11 +80,8 @@ class Quality(Result):
         return pd.DataFrame(rows, columns=["part", "fitness", "measured", "unit"])
 
     def _repr_html_(self) -> str:
-        table = self.to_frame().to_html(
-            index=False, border=0, classes="cf-table", float_format=lambda value: f"{value:.2f}"
-        )
-        reasons = "".join(f"<li>{reason}</li>" for reason in self.reasons)
-        return f"<p><b>Quality {self.score:.0f} of 100</b>; each part from 0 to 1:</p>{table}<ul>{reasons}</ul>"
+        table = table_html(self.to_frame(), float_format="{:.2f}".format)
+        return f"<p><b>Quality {self.score:.0f} of 100</b>; each part from 0 to 1:</p>{table}{list_html(self.reasons)}"
 
 
 def assess_quality(image: ImageArray, face: Face, *, chip: ImageArray | None = None) -> Quality:

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from html import escape
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from crimeface_lib.core.display import table_html
 from crimeface_lib.core.errors import InputError, SchemaError
 from crimeface_lib.core.random import Seed, make_rng
 from crimeface_lib.core.results import Result
@@ -97,14 +99,13 @@ class BiasReport(Result):
         return cls(**plain, rates=rates, differentials=found, intervals=ends, withheld=withheld)
 
     def _repr_html_(self) -> str:
-        style = {"index": False, "border": 0, "classes": "cf-table", "na_rep": "–", "float_format": "{:.3g}".format}
-        html = self.rates.dropna(axis="columns", how="all").to_html(**style)
-        html += self.measures().to_html(**style) if self.differentials else ""
-        unknown = [f"{name}: {', '.join(groups)}" for name, groups in self.withheld.items() if groups]
+        html = table_html(self.rates.dropna(axis="columns", how="all"), float_format="{:.3g}".format)
+        html += table_html(self.measures(), float_format="{:.3g}".format) if self.differentials else ""
+        unknown = [escape(f"{name}: {', '.join(groups)}") for name, groups in self.withheld.items() if groups]
         note = f" Too few to say anything about {'; '.join(unknown)}." if unknown else ""
         return (
             f"{html}<p>One threshold for all: {self.threshold:g}. No rate from fewer than {self.minimum}.{note} "
-            f"Intervals: {self.level:.0%}, {self.resampled} resampled.</p>"
+            f"Intervals: {self.level:.0%}, {escape(self.resampled)} resampled.</p>"
         )
 
 

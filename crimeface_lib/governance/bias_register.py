@@ -9,9 +9,11 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
+from html import escape
 from typing import TYPE_CHECKING, Any
 
 from crimeface_lib.core.clock import Clock, from_iso, to_iso
+from crimeface_lib.core.display import table_html
 from crimeface_lib.core.errors import InputError, IntegrityError, NotFoundError
 from crimeface_lib.core.hashing import content_hash
 from crimeface_lib.core.results import Result
@@ -128,9 +130,8 @@ class BiasTable(Result):
         return self.rows.copy()
 
     def _repr_html_(self) -> str:
-        style = {"index": False, "border": 0, "classes": "cf-table", "na_rep": "–", "float_format": "{:.3g}".format}
-        unknown = f"<p>Too few to say anything about {', '.join(self.withheld)}.</p>" if self.withheld else ""
-        return self.rows.to_html(**style) + unknown
+        unknown = f"<p>Too few to say anything about {escape(', '.join(self.withheld))}.</p>" if self.withheld else ""
+        return table_html(self.rows, float_format="{:.3g}".format) + unknown
 
 
 class BiasRegister:

@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from crimeface_lib.core.arrays import check_array
+from crimeface_lib.core.display import list_html, table_html
 from crimeface_lib.core.errors import InputError, ShapeError
 from crimeface_lib.core.random import Seed
 from crimeface_lib.core.results import Result
@@ -90,18 +91,17 @@ class Identification(Result):
 
     def _repr_html_(self) -> str:
         tables = "".join(
-            f"<p>{title}</p>{table.to_html(index=False, border=0, classes='cf-table', float_format='{:.4g}'.format)}"
+            f"<p>{title}</p>{table_html(table)}"
             for title, table in (
                 ("<b>Investigative</b>: a person reads the list down to rank R", self.ranks),
                 ("<b>Identification</b>: an alarm at or above threshold T", self.thresholds),
             )
             if len(table)
         )
-        notes = "".join(f"<li>{text}</li>" for text in self.caveats)
         return (
             f"<p>N = <b>{self.gallery_size:,}</b> entries; {self.searches[0]:,} mated and {self.searches[1]:,} "
             f"non-mated searches for {self.subjects:,} people; {self.failed[0]:,} and {self.failed[1]:,} failed; "
-            f"intervals {self.level:.0%}, people resampled.</p>{tables}<ul>{notes}</ul>"
+            f"intervals {self.level:.0%}, people resampled.</p>{tables}{list_html(self.caveats)}"
         )
 
 

@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from crimeface_lib.core.arrays import check_array, check_vector
+from crimeface_lib.core.display import table_html
 from crimeface_lib.core.errors import InputError, ShapeError
 from crimeface_lib.core.random import Seed, make_rng
 from crimeface_lib.core.results import Result
@@ -108,7 +109,7 @@ class Verification(Result):
         return self.rates.copy()
 
     def _repr_html_(self) -> str:
-        table = self.rates.to_html(index=False, border=0, classes="cf-table", float_format=lambda v: f"{v:.4g}")
+        table = table_html(self.rates)
         return (
             f"<p><b>EER {self.eer.estimate:.2%}</b> ({self.eer.low:.2%} – {self.eer.high:.2%}); {self.mated:,} mated "
             f"and {self.nonmated:,} non-mated comparisons of {self.subjects:,} people; {self.failed_mated:,} and "

@@ -17,6 +17,7 @@ import numpy as np
 from crimeface_lib.core.arrays import check_image
 from crimeface_lib.core.artifacts import find
 from crimeface_lib.core.device import resolve_device
+from crimeface_lib.core.display import table_html
 from crimeface_lib.core.errors import InputError, ShapeError
 from crimeface_lib.core.plugins import load_backend
 from crimeface_lib.core.results import Result
@@ -170,7 +171,7 @@ class Embeddings(Result):
         if len(self):
             low, high = rate_interval(len(self.failures), len(self))
             rate += f", {self.failure_to_enrol:.1%} (95 % interval {low:.1%} to {high:.1%})"
-        table = self.to_frame().to_html(border=0, classes="cf-table", max_rows=20, float_format="{:.0f}".format)
+        table = table_html(self.to_frame().reset_index(names="image"), rows=20, float_format="{:.0f}".format)
         return f"<p><b>{len(self)} images</b>, {self.embedder} {self.version[:12]}…; {rate}.</p>{table}"
 
     def to_frame(self) -> pd.DataFrame:

@@ -17,13 +17,14 @@ from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 from scipy.special import ndtri
 
+from crimeface_lib.core.display import Shown
 from crimeface_lib.core.errors import InputError
 from crimeface_lib.core.types import Float32Array, FloatArray
 from crimeface_lib.recognition.search import unit_rows
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Rotation:
+class Rotation(Shown):
     """The turn of one application; made by ``template_rotation``. ``id`` tells it from others and gives nothing away.
 
     ``matrix`` is (D, D), orthogonal, and secret.

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from crimeface_lib.core.device import resolve_device
+from crimeface_lib.core.display import table_html
 from crimeface_lib.core.errors import ImageError, InputError
 from crimeface_lib.core.files import write_atomic
 from crimeface_lib.core.hashing import content_hash, sha256_file
@@ -108,7 +109,7 @@ class BatchReconstruction(Result):
             for row in shown.rename(columns={"name": "name_"}).itertuples()
         )
         columns = ["name", "frame", "status", "reason", "nme", "residual_px", "yaw_deg", "seconds"]
-        table = self.table[columns].to_html(index=False, border=0, classes="cf-table", na_rep="–", max_rows=40)
+        table = table_html(self.table[columns])
         heading = f"{self.done} of {len(self.table)} reconstructed with {html.escape(self.model)}"
         return f"<p>{heading}; the fits that explain their landmarks worst:</p>{pictures}{table}"
 

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from crimeface_lib.core.arrays import check_array
+from crimeface_lib.core.display import Shown
 from crimeface_lib.core.errors import InputError, ShapeError
 
 #: Head frame (y up, z out of the face) to a camera straight in front of it (y down, z forward).
@@ -18,7 +19,7 @@ VIEWS = {"frontal": (0.0, 0.0), "three-quarter": (40.0, 0.0), "three-quarter-rig
 
 
 @dataclass(frozen=True, slots=True)
-class Camera:
+class Camera(Shown):
     """Where a photo was taken from: ``pixel = focal * (x, y) / z + principal`` with ``(x, y, z) = R p + t``.
 
     Parameters

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from crimeface_lib.core.display import table_html
 from crimeface_lib.core.errors import InputError
 from crimeface_lib.core.results import Result
 from crimeface_lib.metrics.surface import align
@@ -54,7 +55,7 @@ class Explanation(Result):
         return dict(self.sentences)
 
     def _repr_html_(self) -> str:
-        return str(self.to_frame().to_html(index=False, border=0, classes="cf-table"))
+        return table_html(self.to_frame())
 
 
 def explain_photos(face: Reconstruction, taken: list[Observation], *, photo: int = 0, size: int = 360) -> Explanation:

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from crimeface_lib.core.display import Shown
 from crimeface_lib.core.errors import InputError
 from crimeface_lib.core.files import write_atomic
 
@@ -19,7 +20,7 @@ SUFFIXES = (".glb", ".obj", ".ply", ".npz")
 
 
 @dataclass(frozen=True, slots=True, repr=False)
-class Mesh:
+class Mesh(Shown):
     """A head in millimetres, head frame (x right of the picture, y up, z out of the face).
 
     Parameters

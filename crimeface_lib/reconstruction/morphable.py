@@ -12,13 +12,14 @@ from typing import Any
 import numpy as np
 
 from crimeface_lib.core.arrays import check_array
+from crimeface_lib.core.display import Shown
 from crimeface_lib.core.errors import InputError, MissingArtifactError, ShapeError
 from crimeface_lib.core.files import write_atomic
 from crimeface_lib.core.plugins import load_backend
 
 
 @dataclass(frozen=True, slots=True, weakref_slot=True, repr=False, eq=False)
-class MorphableModel:
+class MorphableModel(Shown):
     """Mean + identity + expression, in millimetres, head frame: x right of the picture (the subject's
     left), y up, z out of the face.
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 
 from crimeface_lib.core.arrays import check_image
+from crimeface_lib.core.display import Shown
 from crimeface_lib.core.errors import ShapeError
 from crimeface_lib.reconstruction import light
 from crimeface_lib.reconstruction.camera import Camera
@@ -29,7 +30,7 @@ _ENOUGH = 150
 
 
 @dataclass(frozen=True, slots=True, repr=False)
-class Shading:
+class Shading(Shown):
     """What the pixels told.
 
     Parameters

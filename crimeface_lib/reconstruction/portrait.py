@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import html
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -13,6 +12,7 @@ import numpy as np
 
 from crimeface_lib.core.arrays import check_image
 from crimeface_lib.core.device import resolve_device
+from crimeface_lib.core.display import Shown, list_html, table_html
 from crimeface_lib.core.errors import InputError
 from crimeface_lib.core.results import Result
 from crimeface_lib.faces import Face, choose_face, detect_faces, find_landmarks, load_image, photo_metadata
@@ -220,8 +220,8 @@ class Reconstruction(Result):
             f'{base64.b64encode(png_bytes(self.render(view, 320))).decode()}"/>'
             for view in ("frontal", "three-quarter", "profile")
         )
-        notes = "".join(f"<li>{html.escape(text)}</li>" for text in (*self.sentences, *self.warnings))
-        return f"<div>{pictures}</div><ul>{notes}</ul>{self.to_frame().round(2).to_html(index=False, border=0)}"
+        notes = list_html((*self.sentences, *self.warnings))
+        return f"<div>{pictures}</div>{notes}{table_html(self.to_frame().round(2))}"
 
 
 def reconstruct(
@@ -275,7 +275,7 @@ def reconstruct(
 
 
 @dataclass(frozen=True, slots=True)
-class Observation:
+class Observation(Shown):
     """A photo, the landmarks of the face used as the fit takes them, and which face of how many that is."""
 
     photo: np.ndarray

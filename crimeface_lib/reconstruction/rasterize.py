@@ -9,12 +9,13 @@ from typing import Any, Protocol
 import numpy as np
 
 from crimeface_lib.core.arrays import check_array
+from crimeface_lib.core.display import Shown
 from crimeface_lib.core.errors import InputError, ShapeError
 from crimeface_lib.core.plugins import load_backend
 
 
 @dataclass(frozen=True, slots=True)
-class Fragments:
+class Fragments(Shown):
     """What a z-buffer holds.
 
     Parameters

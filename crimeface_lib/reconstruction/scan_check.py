@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
+from crimeface_lib.core.display import table_html
 from crimeface_lib.core.errors import InputError, MissingArtifactError, ShapeError
 from crimeface_lib.core.results import Result
 from crimeface_lib.metrics.scan import NOW_LANDMARKS, SurfaceComparison, compare_meshes
@@ -53,7 +54,7 @@ class ScanCheck(Result):
         return render(self.covered, camera, what="uncertainty", limits=self.limits)
 
     def _repr_html_(self) -> str:
-        return str(self.to_frame().round(2).to_html(index=False, border=0, classes="cf-table"))
+        return table_html(self.to_frame().round(2))
 
 
 def compare_with_scan(

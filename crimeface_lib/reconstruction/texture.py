@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from crimeface_lib.core.display import Shown
 from crimeface_lib.reconstruction.camera import Camera
 from crimeface_lib.reconstruction.light import irradiance, to_linear, to_srgb
 from crimeface_lib.reconstruction.morphable import MorphableModel
@@ -29,7 +30,7 @@ _OVERSAMPLE = 1.25
 
 
 @dataclass(frozen=True, slots=True, repr=False)
-class Texture:
+class Texture(Shown):
     """Colours in the model's UV space.
 
     Parameters

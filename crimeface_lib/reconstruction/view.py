@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from crimeface_lib.core.arrays import check_array
+from crimeface_lib.core.display import Shown
 from crimeface_lib.core.errors import InputError, ShapeError
 
 #: Fewer than this many landmarks in a view don't fix its camera.
@@ -17,7 +18,7 @@ FOCAL_PER_SIDE, FOCAL_SPREAD = 0.5 / float(np.tan(np.deg2rad(11.0))), 0.35
 
 
 @dataclass(frozen=True, slots=True)
-class View:
+class View(Shown):
     """What one photo says.
 
     Parameters

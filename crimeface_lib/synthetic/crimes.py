@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from crimeface_lib.core.display import Shown, table_html
 from crimeface_lib.core.errors import InputError
 from crimeface_lib.core.random import Seed, make_rng
 from crimeface_lib.core.results import Result
@@ -55,7 +56,7 @@ _SECOND = ("Street", "Road", "Lane", "Close", "Avenue", "Drive", "Way", "Court",
 
 
 @dataclass(frozen=True, slots=True)
-class CrimeTruth:
+class CrimeTruth(Shown):
     """What the sample was drawn from; nothing of it can be read in the table.
 
     Parameters
@@ -107,7 +108,7 @@ class SyntheticCrimes(Result):
         return {"rows": len(self.table), "gap": self.truth.gap, "duplicates": self.truth.duplicates}
 
     def _repr_html_(self) -> str:
-        return self.table.head(10).to_html(index=False, border=0, classes="cf-table", na_rep="")
+        return table_html(self.table, rows=10)
 
 
 def synthetic_crimes(

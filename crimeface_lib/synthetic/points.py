@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from crimeface_lib.core.display import Shown, table_html
 from crimeface_lib.core.errors import InputError
 from crimeface_lib.core.random import Seed, make_rng
 from crimeface_lib.core.results import Result
@@ -25,7 +26,7 @@ WEEK = (0.95, 0.9, 0.92, 0.95, 1.1, 1.2, 0.98)
 
 
 @dataclass(frozen=True, slots=True)
-class PointTruth:
+class PointTruth(Shown):
     """What the events were drawn from.
 
     Parameters
@@ -72,7 +73,7 @@ class SyntheticPoints(Result):
         return {"rows": len(self.table), "crs": CRS}
 
     def _repr_html_(self) -> str:
-        return self.table.head(10).to_html(index=False, border=0, classes="cf-table")
+        return table_html(self.table, rows=10)
 
 
 def synthetic_points(

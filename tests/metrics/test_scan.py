@@ -84,7 +84,7 @@ def test_a_dent_of_known_depth_is_measured_and_signed(mesh: trimesh.Trimesh, mar
     assert inside.protocol == "similarity alignment: as given; no crop"
     frame = found.to_frame()
     assert frame["median_mm"][0] == found.median
-    assert "median_mm" in found._repr_html_()
+    assert "median, mm" in found._repr_html_()
 
 
 def test_rigid_keeps_the_size(mesh: trimesh.Trimesh, marks: np.ndarray) -> None:
