@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import ipywidgets as widgets
 
 from crimeface_lib.apps.governance_table import PagedTable
-from crimeface_lib.apps.page import column, html, row
+from crimeface_lib.apps.page import column, html, row, status
 from crimeface_lib.core.errors import CrimefaceError
 from crimeface_lib.reporting.bias_figures import MEASURE_NAMES
 
@@ -77,7 +77,8 @@ class BiasTrend:
             return
         model, data = self.about.value
         own = self._rows[(self._rows["model"] == model) & (self._rows["dataset"] == data)]
-        self.attribute.options = list(dict.fromkeys(own["attribute"]))
+        self.attribute.options = names = list(dict.fromkeys(own["attribute"]))
+        self.attribute.value = names[0]
 
     def _on_choice(self, change: Any) -> None:
         if self._quiet:
@@ -107,11 +108,11 @@ class BiasTrend:
             self.figure.value = f'<p class="cf-note">{escape(str(error))}</p>'
             self.table.show(pd.DataFrame())
             return
-        figure = bias_trend_figure(rows)
-        image = base64.b64encode(figure_png(figure, dpi=150)).decode()
+        self.figure.value = status("Drawing…", state="busy")
+        named = rows[_COLUMNS].iloc[::-1].rename(columns=lambda name: name.replace("_", " "))
+        self.table.show(named.rename(columns={"at": "reported (UTC)"}))
+        image = base64.b64encode(figure_png(bias_trend_figure(rows), dpi=150)).decode()
         words = (
             f"{MEASURE_NAMES[self.measure.value]} by {self.attribute.value}, {len(rows)} reports; the table has it too"
         )
         self.figure.value = f'<img alt="{escape(words)}" src="data:image/png;base64,{image}">'
-        named = rows[_COLUMNS].iloc[::-1].rename(columns=lambda name: name.replace("_", " "))
-        self.table.show(named.rename(columns={"at": "reported (UTC)"}))

@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from crimeface_lib.workflow.governance_review import GovernanceReview
+    from crimeface_lib.workflow.store import CaseStore
 
 _PERIODS = {"Last 30 days": 30, "Last 90 days": 90, "Last 365 days": 365, "Everything": 0, "From – to": -1}
 _NOBODY = "Sign in to see the board. What it shows depends on the roles of your account."
@@ -65,6 +66,7 @@ class GovernanceBoard:
         self.review: GovernanceReview | None = None
         self._filled: set[str] = set()
         self._quiet = False
+        self._checker: str | None = None  # whose page it is
         self._make_controls()
         self._make_parts()
         self.session.on_change(self.refresh)
@@ -83,26 +85,37 @@ class GovernanceBoard:
         """Read everything anew, as far as the account may see it."""
         self._clear()
         if not self.sees("overview"):
-            self.line.value = status(_NOTHING if self.session.user else _NOBODY, state="idle")
+            self.line.value = self._why_nothing()
             return
         self.line.value = status("Reading the records…", state="busy")
         parts = [name for name in PARTS if name != "overview" and self.sees(name)]
         self._offer(parts)
         self._inside.layout.display = ""
-        store = self.session.store
-        assert store is not None
         try:
             self._read()
-        except (CrimefaceError, OSError, ValueError, KeyError, TypeError) as error:
-            known = isinstance(error, CrimefaceError)
-            said = (
-                tidy(str(error), store)
-                if known
-                else f"a record is not in the form that is written here ({type(error).__name__})"
-            )
-            self.line.value = status(f"The records can't be read: {said}.", state="problem")
-            self._offer([name for name in parts if name == "integrity"])
+        except CrimefaceError as error:
+            self._fail(str(error))
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            self._fail(f"a record is not in the form that is written here ({type(error).__name__})")
         self._show()
+
+    def _fail(self, why: str) -> None:
+        """Say why nothing can be shown; whether the store holds can still be checked."""
+        self.review = None
+        self.tiles.value = self.attention.value = ""
+        said = tidy(why, self.session.store) if self.session.store else why
+        self.line.value = status(f"Nothing can be shown: {said}.", state="problem")
+        self._offer(["integrity"] if self.sees("integrity") else [])
+
+    def _why_nothing(self) -> str:
+        store, user = self.session.store, self.session.user
+        if store is None or user is None:
+            return status(_NOBODY)
+        try:
+            store.people.get(user.id)
+        except CrimefaceError as error:  # nobody's roles count while the log that they stand in doesn't hold
+            return status(f"Nothing can be shown: {tidy(str(error), store)}.", state="problem")
+        return status(_NOTHING)
 
     def _read(self) -> None:
         from crimeface_lib.workflow.governance_review import review_governance
@@ -141,31 +154,36 @@ class GovernanceBoard:
         name = self.nav.value
         if self._quiet:
             return
-        if name is None or not self.sees(name):
+        if name is None:
             self.section.children = ()
+            return
+        if not self.sees(name):  # a role was taken away meanwhile
+            self.refresh()
             return
         self.section.children = (self._sections[name],)
         if name not in self._filled and (self.review is not None or name == "integrity"):
             self._filled.add(name)
             self._fill[name]()
 
+    def _read_last(self) -> tuple[CaseStore, GovernanceReview]:
+        assert self.session.store is not None
+        assert self.review is not None
+        return self.session.store, self.review
+
     def _fill_assessments(self) -> None:
-        store, review = self.session.store, self.review
-        assert store is not None
-        assert review is not None
+        store, review = self._read_last()
         self.timeline.value = timeline_html(store.dpias.list(), today=store.clock().astimezone(UTC).date())
         counts = review.uses["DPIA"].value_counts()
         used = [int(counts.get(number, 0)) for number in review.dpias["DPIA"]]
         self.assessments.show(review.dpias.assign(**{"uses in the period": used}))
 
     def _fill_runs(self) -> None:
-        review = self.review
-        assert review is not None
+        _, review = self._read_last()
         for name, table in self.run_tables.items():
             frame = getattr(review, name)
             if name == "runs":
                 frame = frame.drop(columns=["found", "purpose"]).assign(seal=[*map(self._seal, frame.itertuples())])
-            table.show(_utc_columns(frame.iloc[::-1]))
+            table.show(_newest_first(frame))
         self._choose_runs()
 
     def _seal(self, run: Any) -> str:
@@ -180,14 +198,12 @@ class GovernanceBoard:
         self._run_box.children = (self.run_tables[self.which.value].widget,)
 
     def _fill_bias(self) -> None:
-        assert self.review is not None
-        self.bias.fill(self.review.bias.rows, withheld=self.review.bias.withheld)
+        _, review = self._read_last()
+        self.bias.fill(review.bias.rows, withheld=review.bias.withheld)
 
     def _fill_thresholds(self) -> None:
-        store, review = self.session.store, self.review
-        assert store is not None
-        assert review is not None
-        self.changes.show(_utc_columns(review.changes.iloc[::-1]))
+        store, review = self._read_last()
+        self.changes.show(_newest_first(review.changes))
         shown = set(review.changes["change"])
         changes = [one for one in store.changes.list(kind="threshold") if one.id in shown][::-1]
         effects = "".join(effects_html(one) for one in changes[:_EFFECTS])
@@ -195,8 +211,8 @@ class GovernanceBoard:
         self.effects.value = effects + (more if len(changes) > _EFFECTS else "")
 
     def _fill_refusals(self) -> None:
-        assert self.review is not None
-        self.refusals.show(_utc_columns(self.review.refusals.iloc[::-1]))
+        _, review = self._read_last()
+        self.refusals.show(_newest_first(review.refusals))
 
     def _look_at_retention(self, *_: Any) -> None:
         from crimeface_lib.workflow.governance_review import review_retention
@@ -214,28 +230,11 @@ class GovernanceBoard:
         self.retention.show(frame)
 
     # -- inside ----------------------------------------------------------------------------------------------
-    def _clear(self) -> None:
-        """Take everything off the page; an integrity check that runs goes on while its account stays."""
-        import pandas as pd
-
-        self.review = None
-        self._filled.clear()
-        self._inside.layout.display = "none"
-        self.section.children = ()
-        self.tiles.value = self.attention.value = self.timeline.value = self.effects.value = ""
-        self.retention_note.value = ""
-        for table in (self.assessments, *self.run_tables.values(), self.changes, self.refusals, self.retention):
-            table.show(pd.DataFrame())
-        self.bias.fill(None)
-        user = self.session.user.id if self.session.user else None
-        if user != self._checker:
-            self.check.clear()
-        self._checker = user
-
     def _on_checked(self) -> None:
         """Show what a check found: on the tiles, and as seals of the runs."""
         self._draw_overview()
         self._filled.discard("runs")
+        self._show()
 
     def _chosen_period(self, today: date) -> tuple[date | None, date | None]:
         days = self.period.value
@@ -270,7 +269,6 @@ class GovernanceBoard:
         def table(name: str, part: str, none: str, choose: str = "") -> PagedTable:
             return PagedTable(name, none=none, choose=choose, may=lambda: self.sees(part))
 
-        self._checker: str | None = None
         self.timeline, self.effects, self.retention_note = html(), html(), html()
         self.assessments = table("Assessments", "assessments", "No assessment has been written yet.", "state")
         self.run_tables = {
@@ -288,7 +286,7 @@ class GovernanceBoard:
         self.check = IntegrityCheck(self.session, on_done=self._on_checked)
         self._sections = {
             "assessments": column(self.timeline, self.assessments.widget),
-            "runs": column(self.which, self._run_box),
+            "runs": column(row(self.which), self._run_box),
             "bias": self.bias.widget,
             "thresholds": column(self.changes.widget, self.effects),
             "refusals": self.refusals.widget,
@@ -302,8 +300,28 @@ class GovernanceBoard:
             "integrity": nothing,
         }  # fmt: skip
 
+    def _clear(self) -> None:
+        """Take everything off the page; an integrity check that runs goes on while its account stays."""
+        import pandas as pd
 
-def _utc_columns(frame: pd.DataFrame) -> pd.DataFrame:
-    """Return the frame with (UTC) in the names of its times."""
+        self.review = None
+        self._filled.clear()
+        self._inside.layout.display = "none"
+        self.section.children = ()
+        self.tiles.value = self.attention.value = self.timeline.value = self.effects.value = ""
+        self.retention_note.value = ""
+        for table in (self.assessments, *self.run_tables.values(), self.changes, self.refusals, self.retention):
+            table.show(pd.DataFrame())
+        self.bias.fill(None)
+        user = self.session.user.id if self.session.user else None
+        if user != self._checker:
+            self.check.clear()
+        self._checker = user
+
+
+def _newest_first(frame: pd.DataFrame) -> pd.DataFrame:
+    """Return the frame by its first time, the last row of equal ones on top, with (UTC) in the names of times."""
     times = [name for name in frame if any(isinstance(value, datetime) for value in frame[name])]
+    frame = frame.iloc[::-1]
+    frame = frame.sort_values(times[0], ascending=False, kind="stable") if times else frame
     return frame.rename(columns={name: f"{name} (UTC)" for name in times})

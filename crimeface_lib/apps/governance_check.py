@@ -40,6 +40,9 @@ _CANNOT = (
 )
 
 
+_NOBODY = "While the log of the accounts doesn't hold, nobody's roles count: nothing else was checked."
+
+
 class _StoppedError(Exception):
     """Somebody asked for the end of the check."""
 
@@ -75,8 +78,8 @@ class IntegrityCheck:
         self.upload.observe(self._on_upload, "value")
         self._progress = row(self.bar, self.count)
         self.widget = column(
-            html(_INTRO), row(self.button, self.stop), self.line, self._progress, self.result, html(_UPLOAD),
-            row(self.upload, self.given),
+            html(_INTRO), html(_UPLOAD), row(self.upload, self.given), row(self.button, self.stop), self.line,
+            self._progress, self.result,
         )  # fmt: skip
         self.clear()
 
@@ -90,8 +93,11 @@ class IntegrityCheck:
         if self.running:
             return
         try:
-            store, user = self._session.require("read_audit")
             held = self._held()
+            store, user = self._session.require("read_audit")
+        except IntegrityError as error:  # of the log that the roles stand in
+            self.line.value = status(f"Something does not hold. First, {error}. {_NOBODY}", state="problem")
+            return
         except CrimefaceError as error:
             self.line.value = status(f"Not checked: {error}.", state="problem")
             return
@@ -137,8 +143,8 @@ class IntegrityCheck:
         try:
             self.given.value = "<p>A checkpoint was given; the next check uses it.</p>" if self._held() else ""
         except CrimefaceError as error:
+            self.upload.value = ()  # which brings us here again, with nothing to say
             self.given.value = status(f"Not used: {error}.", state="problem")
-            self.upload.value = ()
 
     # -- in the background -----------------------------------------------------------------------------------
     def _run(self, store: CaseStore, user: str, held: list[tuple[str, bytes]], stop: threading.Event) -> None:

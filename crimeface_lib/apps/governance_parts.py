@@ -102,7 +102,16 @@ def overview(review: GovernanceReview, *, checked: Mapping[str, Any] | None, now
     tiles.append(Tile("Lists that wait for reviewers", f"{len(waiting)}", said, "look" if len(waiting) else "fine"))
     refused = len(review.refusals)
     tiles.append(Tile("Refusals in the period", f"{refused}", "what the rules stopped" if refused else "none"))
-    return [*tiles, _checked_tile(checked, now)]
+    return [*tiles, _bias_tile(review), _checked_tile(checked, now)]
+
+
+def _bias_tile(review: GovernanceReview) -> Tile:
+    states = review.bias.rows["state"]
+    banded, outside = int(states.isin(["within", "outside"]).sum()), int((states == "outside").sum())
+    if not banded:
+        return Tile("Differentials outside their band", "–", "no report with an approved band has been kept")
+    words = f"of {_counted(banded, 'measure')} with an approved band, in the last reports"
+    return Tile("Differentials outside their band", f"{outside}", words, "look" if outside else "fine")
 
 
 def _checked_tile(checked: Mapping[str, Any] | None, now: datetime) -> Tile:

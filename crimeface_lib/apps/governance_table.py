@@ -34,10 +34,10 @@ class PagedTable:
     def __init__(self, name: str, *, none: str, choose: str = "", may: Callable[[], bool] = lambda: True) -> None:
         self.name, self.none, self._choose, self._may = name, none, choose, may
         self.text = widgets.Text(description="Filter", placeholder="any text of a row")
-        self.choice = widgets.Dropdown(description=choose.capitalize() or "–", options=[_EVERY])
+        self.choice = widgets.Dropdown(description=choose.capitalize(), options=[_EVERY])
         self.back, self.next = widgets.Button(description="Previous"), widgets.Button(description="Next")
         self.count, self.table, self.save = html(), html(css="cf-rows"), html(css="cf-downloads")
-        self._filters = row(self.text, self.choice)
+        self._filters = row(self.text, self.choice) if choose else row(self.text)
         self._pages = row(self.back, self.next)
         self.widget = column(self._filters, self.count, self.table, row(self._pages, self.save))
         self._frame, self._cells, self._at = pd.DataFrame(), pd.DataFrame(), 0
@@ -55,7 +55,6 @@ class PagedTable:
         self._cells = frame.map(_cell) if len(frame) else frame
         if self._choose and len(frame):
             self.choice.options = [_EVERY, *sorted(set(self._cells[self._choose]))]
-        _show_if(self.choice, bool(self._choose))
         _show_if(self._filters, len(frame) > 1)
         self._on_filter(None)
 
@@ -92,7 +91,7 @@ class PagedTable:
             said = "No row has that." if len(self._frame) and self._may() else self.none
             self.table.value, self.count.value = f'<p class="cf-note">{escape(said)}</p>', ""
             return
-        shown = html_table(page.map(lambda text: text if len(text) <= _LONGEST else f"{text[:_LONGEST]}…"))
+        shown = html_table(page.map(_short))
         region = f'<div class="cf-scroll" role="region" tabindex="0" aria-label="{escape(self.name)}">'
         self.table.value = shown.replace('<div class="cf-scroll">', region, 1)
         first, last = (format_count(number) for number in (self._at + 1, self._at + len(page)))
@@ -112,6 +111,11 @@ class PagedTable:
             f'<a download="{escape(file)}.csv" href="data:text/csv;charset=utf-8;base64,'
             f'{base64.b64encode(data).decode()}">Save as CSV ({format_count(len(cells))} rows)</a>'
         )
+
+
+def _short(text: str) -> str:
+    text = text if len(text) <= _LONGEST else f"{text[:_LONGEST]}…"
+    return f"−{text[1:]}" if text[:1] == "-" and text[1:].isdigit() else text
 
 
 def _cell(value: Any) -> str:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from crimeface_lib.core.clock import from_iso
 from crimeface_lib.core.errors import CrimefaceError, InputError, IntegrityError, NotFoundError
 from crimeface_lib.governance import AuditEvent, BiasTable
+from crimeface_lib.reporting.bias_figures import MEASURE_NAMES
 from crimeface_lib.workflow.integrity import check_logs, check_seal, held_files, missing_run, own_runs, public_key
 from crimeface_lib.workflow.retention import plan_retention
 from crimeface_lib.workflow.seal import MANIFEST, read_manifest
@@ -33,7 +34,7 @@ _REASONS = {
     "altered_account": "roles differ from the stored account", "RefusedError": "no model card, or another account",
 }  # fmt: skip
 #: Facts of a refusal that say what it was about.
-_NAMED = ("dpia", "dataset", "model", "review", "change", "hold")
+_NAMED = ("run", "dpia", "dataset", "model", "review", "change", "hold")
 _COLUMNS = {
     "runs": ["run", "started", "notebook", "by", "purpose", "case", "status", "DPIAs", "seal", "found"],
     "approvals": ["run", "DPIA", "allows", "dataset", "model", "review"],
@@ -322,5 +323,5 @@ def _attention(frames: dict[str, pd.DataFrame], bias: BiasTable, *, now: datetim
         yield f"Things past their retention period, which nothing holds: {due}."
     outside = bias.rows[bias.rows["state"] == "outside"] if len(bias.rows) else bias.rows
     for row in outside.to_dict("records"):
-        what = f"{row['measure']} by {row['attribute']} of {row['model']}"
+        what = f"{MEASURE_NAMES.get(row['measure'], row['measure'])}, by {row['attribute']}, of {row['model']}"
         yield f"Bias report {row['report']}: {what} is outside its approved band ({row['value']:.3g})."

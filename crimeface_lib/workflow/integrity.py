@@ -55,7 +55,7 @@ def check_logs(store: CaseStore, *, held: Iterable[Held] = ()) -> list[Finding]:
     """Check each log by itself, against the checkpoints that runs left, and against those held elsewhere."""
     found = [
         _finding("audit log, by itself", lambda: _counted(store.audit.ledger.verify().entries)),
-        _finding("custody log, by itself", lambda: _counted(store.evidence.verify(contents=False).events)),
+        _finding("custody log and records of evidence", lambda: _counted(store.evidence.verify(contents=False).events)),
     ]
     key = public_key(store)
     beside = [(path.parent.name, path) for path in sorted(store.settings.reports.glob(f"*/{CHECKPOINT}"))]
