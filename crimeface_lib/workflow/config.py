@@ -338,6 +338,10 @@ def load_config(path: str | Path, overrides: Mapping[str, Any] | None = None) ->
     ------
     ConfigError : no such file, not YAML, an unknown or ill-typed key; each is named with what was expected.
     """
+    if not isinstance(overrides, Mapping | None):  # papermill's -p hands text on as it is
+        raise ConfigError(
+            f"overrides: got {overrides!r}, expected a mapping; papermill: -y 'overrides: {{photo: face.jpg}}'"
+        )
     file = Path(path)
     if not file.is_absolute() and not file.is_file():
         file = load_settings().project_root / file
