@@ -12,7 +12,8 @@ from crimeface_lib.core.errors import InputError, SchemaError
 if TYPE_CHECKING:
     import pandas as pd
 
-_DATE = ' class="cf-date"'
+_LEFT = " style=text-align:left"  # JupyterLab sets every cell to the right
+_DATE = f' class="cf-date"{_LEFT}'
 _THIN = "\u2009"
 _SUPERSCRIPT = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
 
@@ -88,7 +89,7 @@ def html_table(frame: pd.DataFrame, *, caption: str = "", note: str = "") -> str
         raise SchemaError("table: got no column, expected at least one")
     cells = [[_cell(value) for value in row] for row in frame.itertuples(index=False, name=None)]
     numeric = [bool(cells) and all(_numeric(row[i]) for row in cells) for i in range(len(frame.columns))]
-    kinds = [' class="num"' if number else "" for number in numeric]
+    kinds = [' class="num"' if number else _LEFT for number in numeric]
     head = "".join(
         f"<th{kind} scope=col>{escape(str(name).replace('_', ' '))}</th>"
         for kind, name in zip(kinds, frame.columns, strict=True)
