@@ -14,7 +14,7 @@ _HOMES = {
     "GovernanceBoard": "governance_board",
     "Lineup": "lineup",
     "Session": "session",
-    "load_app_events": "crime_map",
+    "load_app_events": "map_data",
 }
 
 __all__ = sorted(_HOMES)

@@ -1,0 +1,146 @@
+"""The forecast on the crime map: under an approved DPIA only, through the gate and the log that notebooks use."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from html import escape
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from crimeface_lib.apps.map_data import CellMonths
+from crimeface_lib.apps.map_layers import Layer, scale_top
+from crimeface_lib.apps.page import bullets
+from crimeface_lib.core.errors import InputError, RefusedError
+from crimeface_lib.core.types import BoolArray
+from crimeface_lib.crime import (
+    MODEL_NAMES,
+    MODEL_VERSION,
+    SYNTHETIC_ATTRIBUTION,
+    PlaceRisk,
+    evaluate_places,
+    predict_places,
+    reported,
+)
+from crimeface_lib.crime.place_evaluation import BASELINE
+from crimeface_lib.crime.places import PLACE_CAVEATS
+from crimeface_lib.reporting import format_percent, horizon_in_words
+
+if TYPE_CHECKING:
+    from crimeface_lib.apps.session import Session
+    from crimeface_lib.governance import Permit
+    from crimeface_lib.workflow.apps_config import CrimeMapSection
+
+_TRIED = 6  # past months
+_PARTS = {
+    "recency": "this cell, last quarter",
+    "long_term": "this cell, before that",
+    "neighbours": "cells nearby",
+}
+_SAYS = "It counts records by place: it says nothing about any person, and tells nobody where to go."
+
+
+@dataclass(frozen=True, slots=True)
+class MapForecast:
+    """Expected records per cell, the permit they were made under, and what past months say of such forecasts."""
+
+    risk: PlaceRisk
+    permit: Permit
+    tried: str
+
+    def layer(self, inside: BoolArray) -> Layer:
+        """Return what the map draws."""
+        values = np.where(inside, self.risk.risk, np.nan)
+        return Layer(values, "expected records per cell", self.said, scale_top(values))
+
+    @property
+    def said(self) -> str:
+        """How to read it."""
+        return (
+            f"Records expected in {horizon_in_words(self.risk.horizon)} from {self.risk.at}, by {self.model}, "
+            f"from all months of the data; {self.risk.risk.sum():,.0f} on the whole map. "
+            f"DPIA {self.permit.dpia} covers it until {self.permit.review_by}."
+        )
+
+    @property
+    def model(self) -> str:
+        return MODEL_NAMES[self.risk.model]
+
+    @property
+    def limits(self) -> tuple[str, ...]:
+        """What it can't say."""
+        return tuple(_SAYS if one == PLACE_CAVEATS[1] else one for one in self.risk.caveats)
+
+    def limits_html(self) -> str:
+        """Return what past months say of it, and what it can't say."""
+        return f"<h3>About this forecast</h3><p>{escape(self.tried)}</p>{bullets(self.limits)}"
+
+    def parts_html(self, cell: int) -> str:
+        """Return where the expectation of a cell comes from, as a table with bars."""
+        whole = float(self.risk.risk[cell])
+        if whole <= 0:
+            return '<p class="cf-note">Nothing is expected here: no record led to it.</p>'
+        rows = "".join(
+            f'<tr><th scope="row">{words}</th><td class="num">{value:.2g}</td>'
+            f'<td><i class="cf-bar" style="width:{100 * value / whole:.0f}%"></i></td>'
+            f'<td class="num">{format_percent(value / whole, digits=0)}</td></tr>'
+            for name, words in _PARTS.items()
+            if (value := float(self.risk.contributions[name].iloc[cell])) or name != "neighbours"
+        )
+        return (
+            f'<table class="cf-table cf-parts"><caption>{whole:.2g} records expected in '
+            f"{horizon_in_words(self.risk.horizon)} from {self.risk.at}: where this comes from</caption>"
+            f"<thead><tr><th scope=col>records of</th><th class=num scope=col>expected</th><th></th>"
+            f"<th class=num scope=col>share</th></tr></thead><tbody>{rows}</tbody></table>"
+        )
+
+
+def make_forecast(
+    session: Session, data: CellMonths, kind: str | None, *, config: CrimeMapSection, sha256: str
+) -> MapForecast:
+    """Return the forecast of the horizon after the last month, if an approved DPIA covers it.
+
+    Parameters
+    ----------
+    kind : a type; None takes all but those found by policing. sha256 : of what the events were read from.
+
+    Raises
+    ------
+    RefusedError : nobody is signed in, the role doesn't permit it, or no DPIA covers it; nothing was computed, and the
+        refusal is in the audit log. InputError : a type found by policing, or a horizon finer than the data.
+    """
+    from crimeface_lib.governance import Use
+    from crimeface_lib.workflow.demo import CRIMES, PURPOSE
+    from crimeface_lib.workflow.gated import check_dataset, run_under_permit
+
+    store, user = session.require("place_prediction")
+    events = data.events if kind is None else data.events.select(types=[kind])
+    try:
+        reported(events)
+    except InputError as error:
+        raise InputError(
+            f"{kind} is found by policing rather than reported: its counts follow where officers are. No forecast is "
+            "made of it; choose another type"
+        ) from error
+    purpose, dataset = (PURPOSE, CRIMES) if session.demonstration else (config.purpose, config.dataset)
+    check_dataset(dataset, events)
+    if events.attribution == SYNTHETIC_ATTRIBUTION and not dataset.startswith("synthetic-"):
+        raise RefusedError(
+            f"dataset: these events are the synthetic sample, not {dataset!r}; open the demonstration to forecast the "
+            "sample, or put your own data into the folder apps/crime"
+        )
+    permit = store.gate.check(Use("place_prediction", purpose, dataset, config.model, MODEL_VERSION, user.id))
+    at = str(events.months[-1] + 1)
+    options = {"horizon": config.horizon, "inputs": [sha256]}
+    risk = run_under_permit(store, permit, predict_places, events, data.grid, at=at, model=config.model, **options)
+    try:
+        past = [str(month) for month in events.months[-_TRIED:]]
+        models = [config.model, BASELINE, "counts"]
+        found = run_under_permit(
+            store, permit, evaluate_places, events, data.grid, cutoffs=past, models=models, rng=0, **options
+        )
+        scored = found.scores["cutoff"].nunique()
+        tried = f"Tried on {scored} of the last {_TRIED} months: {found.in_words()}"
+    except InputError:
+        tried = "There are too few whole months to try it on the past: how good it is isn't known."
+    return MapForecast(risk, permit, tried)
