@@ -16,6 +16,7 @@ from crimeface_lib.reporting import format_count, html_table, monthly_series_fig
 from crimeface_lib.reporting.maps import format_amount
 from crimeface_lib.reporting.style import figure_png
 
+_MOST = 6  # types of a cell that are named
 ASK = '<p class="cf-note">Click a cell of the map, or choose one of the highest, to see its history.</p>'
 
 
@@ -34,8 +35,11 @@ def cell_html(data: CellMonths, cell: int, choice: Choice, forecast: MapForecast
     elif counts.empty:
         table = f'<p class="cf-note">No event was recorded here: {when}.</p>'
     else:
-        frame = pd.DataFrame({"type": [data.events.types[k] for k in counts.index], "events": counts.to_numpy()})
-        table = html_table(frame, caption=f"{format_count(counts.sum())} events, {when}")
+        rest = counts.iloc[_MOST:].sum()
+        counts = counts.iloc[:_MOST]
+        named = [data.events.types[k] for k in counts.index] + ["other types"] * bool(rest)
+        frame = pd.DataFrame({"type": named, "events": [*counts, *([rest] if rest else [])]})
+        table = html_table(frame, caption=f"{format_count(frame['events'].sum())} events, {when}")
     picture = data.keep(("history", cell, choice.kind), lambda: _history(data, cell, choice.kind))
     return (
         f"<h3>{escape(data.name(cell))}</h3>"

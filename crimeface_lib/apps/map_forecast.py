@@ -7,6 +7,7 @@ from html import escape
 from typing import TYPE_CHECKING
 
 import numpy as np
+import pandas as pd
 
 from crimeface_lib.apps.map_data import CellMonths
 from crimeface_lib.apps.map_layers import Layer, scale_top
@@ -24,7 +25,8 @@ from crimeface_lib.crime import (
 )
 from crimeface_lib.crime.place_evaluation import BASELINE
 from crimeface_lib.crime.places import PLACE_CAVEATS
-from crimeface_lib.reporting import format_percent, horizon_in_words
+from crimeface_lib.reporting import format_count, horizon_in_words
+from crimeface_lib.reporting.maps import format_amount
 
 if TYPE_CHECKING:
     from crimeface_lib.apps.session import Session
@@ -57,14 +59,23 @@ class MapForecast:
     def said(self) -> str:
         """How to read it."""
         return (
-            f"Records expected in {horizon_in_words(self.risk.horizon)} from {self.risk.at}, by {self.model}, "
-            f"from all months of the data; {self.risk.risk.sum():,.0f} on the whole map. "
+            f"Records expected in {self.when}, by {self.model}, from all months of the data: "
+            f"{format_count(self.risk.risk.sum())} on the whole map. "
             f"DPIA {self.permit.dpia} covers it until {self.permit.review_by}."
         )
 
     @property
     def model(self) -> str:
+        """What the model is called in sentences."""
         return MODEL_NAMES[self.risk.model]
+
+    @property
+    def when(self) -> str:
+        """The time ahead: a month by its name, else how long from when."""
+        at = pd.Period(self.risk.at, "M")
+        return (
+            f"{at:%b %Y}" if self.risk.horizon == "1M" else f"{horizon_in_words(self.risk.horizon)} from {self.risk.at}"
+        )
 
     @property
     def limits(self) -> tuple[str, ...]:
@@ -81,17 +92,15 @@ class MapForecast:
         if whole <= 0:
             return '<p class="cf-note">Nothing is expected here: no record led to it.</p>'
         rows = "".join(
-            f'<tr><th scope="row">{words}</th><td class="num">{value:.2g}</td>'
-            f'<td><i class="cf-bar" style="width:{100 * value / whole:.0f}%"></i></td>'
-            f'<td class="num">{format_percent(value / whole, digits=0)}</td></tr>'
+            f'<tr><th scope="row">{words}</th><td class="num">{format_amount(value)}</td>'
+            f'<td><span class="cf-part"><i style="width:{100 * value / whole:.0f}%"></i></span></td></tr>'
             for name, words in _PARTS.items()
             if (value := float(self.risk.contributions[name].iloc[cell])) or name != "neighbours"
         )
         return (
-            f'<table class="cf-table cf-parts"><caption>{whole:.2g} records expected in '
-            f"{horizon_in_words(self.risk.horizon)} from {self.risk.at}: where this comes from</caption>"
-            f"<thead><tr><th scope=col>records of</th><th class=num scope=col>expected</th><th></th>"
-            f"<th class=num scope=col>share</th></tr></thead><tbody>{rows}</tbody></table>"
+            f'<table class="cf-table cf-parts"><caption>{format_amount(whole)} records expected in {self.when}</caption>'
+            f"<thead><tr><th scope=col>made up of</th><th class=num scope=col>expected</th><th scope=col>share</th></tr>"
+            f"</thead><tbody>{rows}</tbody></table>"
         )
 
 

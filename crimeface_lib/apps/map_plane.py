@@ -23,6 +23,8 @@ _LARGEST = 34  # pixels across, of the largest point
 GAP = "Not published: a gap, not zero"
 #: How snap points look, on this map and on one with tiles.
 CIRCLES: dict[str, Any] = {"color": BLUE, "opacity": 0.6, "sizemode": "area", "sizemin": 2}
+#: Of plotly's buttons those that make a picture without its source, or send the figure to plotly's own server.
+BUTTONS = {"remove": ["toimage", "senddatatocloud", "editinchartstudio"]}
 POINT_HOVER = "<b>%{text}</b> at this snap point<extra></extra>"
 
 
@@ -50,7 +52,7 @@ class PlaneMap:
                                     hovertemplate=POINT_HOVER))  # fmt: skip
         figure.update_layout(
             height=HEIGHT, margin={"l": 4, "r": 4, "t": 4, "b": 4}, dragmode="pan", showlegend=False,
-            shapes=[_square(None)], annotations=[gap_note()],
+            shapes=[_square(None)], annotations=[gap_note()], modebar=BUTTONS,
         )  # fmt: skip
         _apply(figure, layer=first, grid=grid)
         self.figure = figure_widget(figure)

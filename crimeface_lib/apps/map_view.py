@@ -108,7 +108,7 @@ class MapView:
         self.status, self.note, self.facts, self.about = html(), html(css="cf-note"), html(), html()
         self.history, self.links = html(ASK, css="cf-history"), html(css="cf-downloads")
         self.highest = widgets.Select(description="Highest cells", options=[], rows=6)
-        self.highest.add_class("cf-highest")
+        self.highest.add_class("cf-choose")
         self.save = widgets.Button(description="Make figure and table")
         self.highest.observe(self._on_highest, "value")
         self.save.on_click(lambda _: self.make_files())
@@ -128,7 +128,11 @@ class MapView:
         self._time = column(row(self.months, self.by_month), self._steps)
         main = column(self.map.figure, self.note, row(self.save, self.links), self.about)
         side = column(self.facts, self.highest, self.history)
-        return column(row(self.area, self.type), self.layer, self._time, self.status, split(main, side), self._limits())
+        whole = column(
+            row(self.area, self.type), self.layer, self._time, self.status, split(main, side), self._limits()
+        )
+        whole.add_class("cf-map")
+        return whole
 
     def _limits(self) -> widgets.HTML:
         said = bullets(one for one in (*self.events.caveats, *_CANNOT) if one != self.events.attribution)
