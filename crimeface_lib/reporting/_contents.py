@@ -17,7 +17,7 @@ _FIGURE = re.compile(
 )
 _TABLE = re.compile(rf"({_SCROLL})?(<table\b[^>]*>)(?:<caption>(.*?)</caption>)?(.*?</table>)(?(1)</div>)", re.DOTALL)
 _PERCENT = re.compile(r"(?<=\d)[ \u00a0\u2009\u202f]%")
-_SHORT = 16  # rows of a table that paper keeps on one page
+_SHORT = 14  # rows of a table that paper keeps on one page
 _LONGEST = 110  # characters of a caption that the list of figures shows
 
 

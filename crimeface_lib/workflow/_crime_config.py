@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import date
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from pydantic import Field, model_validator
 
@@ -13,7 +13,7 @@ from crimeface_lib.workflow._config_base import RunConfig, Section
 
 class ReadEventsSection(Section):
     layout: str = "police.uk"
-    force: str | None = None
+    force: str | None = Field(None, description="one force of several, by its name or its files'; also -p force=NAME")
 
 
 class GridSection(Section):
@@ -52,6 +52,20 @@ class CrimeDataConfig(RunConfig):
     boundary_only: tuple[str, ...] = Field((), description="only the areas of these names; all where empty")
     read_events: ReadEventsSection = ReadEventsSection()
     read_points: PointsSection | None = Field(None, description="columns and CRS of a table that is not police.uk's")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _force_is_what_is_read(cls, data: Any) -> Any:
+        """``force`` is short for ``read_events.force``: one force of an extract that holds several."""
+        if not isinstance(data, dict) or "force" not in data:
+            return data
+        rest = {name: value for name, value in data.items() if name != "force"}
+        read = dict(rest.get("read_events") or {})
+        if rest.get("read_points") or read.get("force") not in (None, data["force"]):
+            raise ValueError(
+                f"force: got {data['force']!r} beside read_points or another read_events.force; expected one of them"
+            )
+        return {**rest, "read_events": {**read, "force": data["force"]}}
 
     def without(self) -> tuple[str, ...]:
         return ("forecast",) * (not self.predict)

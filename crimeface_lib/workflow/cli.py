@@ -87,14 +87,20 @@ def sweep(
         if not notebook:
             raise InputError("no notebook; expected: crimeface sweep NOTEBOOK --grid NAME=A,B")
         found = plan_sweep(notebook, parse_grid(grid or []), parse_parameters(parameter or []), config=config)
-    err.print(f"sweep  {found.id}: {len(found.points)} runs, {len(found.done)} done")
+    left = len(found.points) - len(found.done)
+    again = f"; if stopped, it goes on with: crimeface sweep --resume {found.id}" if left else ""
+    err.print(f"sweep  {found.id}: {len(found.points)} runs, {len(found.done)} done{again}")
     with _bars() as bars:
         task = bars.add_task(found.notebook, total=len(found.points), completed=len(found.done))
-        found = run_sweep(found, workers=workers, scheduler=scheduler, progress=lambda _: bars.advance(task))
+
+        def ended(point: Any) -> None:
+            bars.advance(task)
+            number = f"{bars.tasks[0].completed:.0f} of {len(found.points)}"
+            bars.console.print(f"{number}  {point.status}: {_asked(point)}", markup=False)
+
+        found = run_sweep(found, workers=workers, scheduler=scheduler, progress=ended)
     for point in found.points:
-        asked = " ".join(f"{name}={value}" for name, value in point.parameters.items())
-        again = ", a kernel died and was tried again" if point.attempts == 2 else ""
-        out.print(f"{point.status:<12}{asked}  {point.run}{again} {point.reason}".rstrip(), markup=False)
+        out.print(_ending(point), markup=False)
     if len(found.done) >= 2:
         keep = {"actor", "store", "purpose", "case"}
         shared = {name: value for name, value in found.shared.items() if name in keep}
@@ -228,6 +234,16 @@ def parse_grid(pairs: list[str]) -> dict[str, Any]:
     {'horizon': [1, 3, 6], 'force': ['merseyside']}
     """
     return parse_parameters([pair if "=[" in pair else pair.replace("=", "=[", 1) + "]" for pair in pairs])
+
+
+def _asked(point: Any) -> str:
+    return " ".join(f"{name}={value}" for name, value in point.parameters.items())
+
+
+def _ending(point: Any) -> str:
+    """Return how a point of a sweep ended, on one line."""
+    again = "died once and was tried again" if point.attempts == 2 and point.status == "done" else ""
+    return "  ".join(part for part in (f"{point.status:<11}", _asked(point), point.run, again, point.reason) if part)
 
 
 def _bars() -> Progress:

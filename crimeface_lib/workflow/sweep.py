@@ -1,35 +1,53 @@
-"""Sweeps: one notebook over a grid of parameters, in parallel, each point a run of its own with its own report."""
+"""Sweeps: one notebook over a grid of parameters, in parallel, each point a run of its own with its own report.
+
+Each point runs in a process of its own and keeps its state in a file of its own, so nothing that dies takes another
+point with it: neither a kernel, nor the point's process, nor a Dask worker, nor the sweep itself.
+"""
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures import ThreadPoolExecutor, as_completed
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
-from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
+
+from filelock import FileLock
 
 from crimeface_lib.core.clock import utc_now
 from crimeface_lib.core.errors import ConfigError, CrimefaceError, InputError, MissingBackendError
 from crimeface_lib.core.files import write_atomic
 from crimeface_lib.core.results import to_plain
 from crimeface_lib.core.settings import Settings, load_settings
-from crimeface_lib.workflow.config import config_path, load_config
+from crimeface_lib.workflow.config import config_path, input_fields, load_config
 from crimeface_lib.workflow.execute import WORKERS
 from crimeface_lib.workflow.job import run_job
+from crimeface_lib.workflow.seal import read_manifest
 
 #: More runs than anybody would read; a grid that makes more is a mistake.
 MOST = 1000
+
+#: The processes of points that run now, to be stopped with the sweep.
+_RUNNING: set[subprocess.Popen[str]] = set()
+_POINT = "import sys; from crimeface_lib.workflow.sweep import run_alone; run_alone(sys.argv[1], int(sys.argv[2]))"
 
 
 @dataclass(slots=True)
 class Point:
     """One run of a sweep: what it is asked, and how it went.
 
-    ``status`` is waiting, done, failed, refused or interrupted; ``attempts`` is 2 where a kernel died once.
+    ``status`` is waiting, done, failed, refused or interrupted; ``attempts`` is 2 where a
+    kernel, or the process that ran the point, died once.
     """
 
     parameters: dict[str, Any]
@@ -79,10 +97,13 @@ def plan_sweep(
         raise InputError(f"{', '.join(both)}: given for the grid and for all runs, expected one of them")
     file = str(Path(config).resolve()) if config else None
     points = [Point(to_plain(dict(zip(grid, values, strict=True)))) for values in combinations]
+    shared = dict(shared)
     for point in points:
-        load_config(file or config_path(notebook, settings=settings), {**shared, **point.parameters})
+        cfg = load_config(file or config_path(notebook, settings=settings), {**shared, **point.parameters})
+        for given in (shared, point.parameters):  # a point may run, or be gone on with, from another folder
+            given.update({n: str(getattr(cfg, n).resolve()) for n in input_fields(cfg) if n in given})
     id = f"{utc_now():%Y%m%d-%H%M%S}-sweep-{notebook.replace('_', '-')}"
-    return Sweep(id, notebook, to_plain(dict(shared)), file, points)
+    return Sweep(id, notebook, to_plain(shared), file, points)
 
 
 def load_sweep(id: str, *, settings: Settings | None = None) -> Sweep:
@@ -92,12 +113,14 @@ def load_sweep(id: str, *, settings: Settings | None = None) -> Sweep:
     ------
     InputError : there is none of that id.
     """
-    path = _path(id, settings or load_settings())
+    settings = settings or load_settings()
+    path = _path(id, settings)
     if not path.is_file():
         have = ", ".join(sorted(file.stem for file in path.parent.glob("*.json"))[-5:]) or "none"
-        raise InputError(f"no sweep {id!r} on this machine; the last ones: {have}")
+        raise InputError(f"no sweep {id!r} in {path.parent} of this machine; the last ones: {have}")
     record = json.loads(path.read_bytes())
-    return Sweep(**record | {"points": [Point(**point) for point in record["points"]]})
+    points = [_point(id, place, settings) or Point(**point) for place, point in enumerate(record["points"])]
+    return Sweep(**record | {"points": points})
 
 
 def run_sweep(
@@ -110,12 +133,13 @@ def run_sweep(
 ) -> Sweep:
     """Run the points of a sweep that are not done; each ending is kept at once, so it can be gone on with.
 
-    A point that fails does not stop the others. One whose kernel dies is tried once more.
+    A point that fails does not stop the others. One whose kernel or process dies is tried once more.
 
     Parameters
     ----------
-    workers : processes side by side on this machine; each runs up to two kernels.
-    scheduler : address of a Dask scheduler ("tcp://…") whose workers share this machine's folders; instead of a pool.
+    workers : points side by side on this machine; each runs up to two kernels.
+    scheduler : address of a Dask scheduler ("tcp://…") whose workers have this machine's folders and settings; instead
+        of this machine. What runs there when the sweep is stopped runs to its end, and is found when it goes on.
     progress : called with each point that ended.
 
     Raises
@@ -125,41 +149,32 @@ def run_sweep(
     settings = settings or load_settings()
     if workers < 1:
         raise InputError(f"workers: got {workers}, expected 1 or more")
-    _keep(sweep, settings)
+    write_atomic(_path(sweep.id, settings), json.dumps(asdict(sweep), indent=1).encode(), mode=0o600)
     todo = [place for place, point in enumerate(sweep.points) if point.status != "done"]
     with _submitting(workers, scheduler) as (submit, completed):
-        waiting = {submit(_run_point, sweep, sweep.points[place]): place for place in todo}
-        try:
-            for future in completed(list(waiting)):
-                sweep.points[waiting[future]] = point = future.result()
-                _keep(sweep, settings)
-                if progress:
-                    progress(point)
-        except BaseException:
-            for future in waiting:
-                future.cancel()
-            raise
-        finally:  # those that Ctrl-C stopped have still said which run they were
-            for future, place in waiting.items():
-                if future.done() and not future.cancelled() and _ended(future):
-                    sweep.points[place] = future.result()
-            _keep(sweep, settings)
+        waiting = {submit(run_apart, sweep.id, place): place for place in todo}
+        for future in completed(list(waiting)):
+            place = waiting[future]
+            try:
+                sweep.points[place] = future.result()
+            except Exception as error:  # noqa: BLE001  # a Dask worker that died too often; the other points go on
+                sweep.points[place] = _lost(sweep.id, place, f"{type(error).__name__}: {error}", settings)
+            if progress:
+                progress(sweep.points[place])
     return sweep
-
-
-def _ended(future: Any) -> bool:
-    return future.exception() is None
 
 
 @contextmanager
 def _submitting(workers: int, scheduler: str | None) -> Iterator[tuple[Callable[..., Any], Callable[..., Any]]]:
     """Give what submits a call, and what yields finished ones, of a local pool or a Dask cluster."""
     if scheduler is None:
-        with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
+        with ThreadPoolExecutor(workers) as pool:
             try:
                 yield pool.submit, as_completed
             except BaseException:
-                pool.shutdown(wait=True, cancel_futures=True)
+                pool.shutdown(wait=False, cancel_futures=True)
+                for process in list(_RUNNING):  # each closes its run, then says which it was
+                    process.send_signal(signal.SIGINT)
                 raise
         return
     try:
@@ -168,43 +183,100 @@ def _submitting(workers: int, scheduler: str | None) -> Iterator[tuple[Callable[
         raise MissingBackendError(
             f"a scheduler needs Dask: {error}; pip install 'crimeface-lib[distributed]'"
         ) from error
-    with distributed.Client(scheduler) as client:
+    try:
+        client = distributed.Client(scheduler, timeout=20)
+    except OSError as error:
+        raise InputError(
+            f"scheduler: got {scheduler}, which does not answer; start one with: dask scheduler"
+        ) from error
+    with client:
         yield lambda *call: client.submit(*call, pure=False), distributed.as_completed
 
 
-def _run_point(sweep: Sweep, point: Point) -> Point:
-    """Run one point in a process of its own and return it with its ending; called again, it goes on where it was."""
+def run_apart(id: str, place: int) -> Point:
+    """Run a point of a sweep in a process of its own; one that is killed is started once more."""
+    settings = load_settings()
+    for attempt in (1, 2):
+        command = [sys.executable, "-c", _POINT, id, str(place)]
+        with subprocess.Popen(  # in a session of its own, so that Ctrl-C reaches it once, and from here
+            command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, start_new_session=True
+        ) as process:
+            _RUNNING.add(process)
+            _, said = process.communicate()
+            _RUNNING.discard(process)
+        if process.returncode == 0:
+            point = load_sweep(id, settings=settings).points[place]
+            point.attempts = max(point.attempts, attempt)
+            break
+        last = (said.strip().splitlines() or ["it said nothing"])[-1]
+        point = _lost(id, place, f"its process ended with {process.returncode}: {last}", settings)
+        point.attempts = attempt
+        if process.returncode > 0:  # an error of its own: it would only happen again
+            break
+    _keep(id, place, point, settings)
+    return point
+
+
+def run_alone(id: str, place: int) -> None:
+    """Run a point in a process made for it: it can be stopped, and stops by itself once who started it is gone."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # a background shell may have it ignored
+    threading.Thread(target=_stop_when_left, args=(os.getppid(),), daemon=True).start()
+    run_here(id, place)
+
+
+def run_here(id: str, place: int) -> None:
+    """Run a point of a sweep in this process, once no other does, if it is not done then; its ending is kept."""
+    settings = load_settings()
+    lock = FileLock(_path(id, settings).with_suffix("") / f"{place}.lock")
+    with contextlib.suppress(KeyboardInterrupt), lock:
+        sweep = load_sweep(id, settings=settings)
+        if (point := sweep.points[place]).status != "done":
+            _run_point(sweep, point, began=lambda begun: _keep(id, place, begun, settings))
+            _keep(id, place, point, settings)
+
+
+def _stop_when_left(parent: int) -> None:
+    while os.getppid() == parent:
+        time.sleep(1)
+    os.kill(os.getpid(), signal.SIGINT)
+
+
+def _run_point(sweep: Sweep, point: Point, *, began: Callable[[Point], None] = lambda point: None) -> Point:
+    """Run a point, or go on with its run, and give it its ending; ``began`` is told once its run has a folder."""
     from nbclient.exceptions import DeadKernelError
 
-    settings, ended = load_settings(), Point(point.parameters, run=point.run)
-    for ended.attempts in (1, 2):
+    settings = load_settings()
+    for point.attempts in (1, 2):
         try:
-            _run_once(sweep, ended, settings)
-            ended.status, ended.reason, ended.exit_code = "done", "", 0
+            _run_once(sweep, point, settings, began)
+            point.status, point.reason, point.exit_code = "done", "", 0
         except DeadKernelError as error:
-            ended.status, ended.reason, ended.exit_code = "failed", f"the kernel died: {error}", 1
+            point.status, point.reason, point.exit_code = "failed", f"the kernel died: {error}", 1
             continue
         except KeyboardInterrupt:
-            ended.status, ended.reason, ended.exit_code = "interrupted", "stopped by hand", 130
+            point.status, point.reason, point.exit_code = "interrupted", "stopped by hand", 130
         except CrimefaceError as error:
-            ended.status = "refused" if error.exit_code == 3 else "failed"
-            ended.reason, ended.exit_code = str(error), error.exit_code
+            point.status = "refused" if error.exit_code == 3 else "failed"
+            point.reason, point.exit_code = str(error), error.exit_code
         except Exception as error:  # noqa: BLE001  # kept with the point; the other points go on
-            ended.status, ended.reason, ended.exit_code = "failed", f"{type(error).__name__}: {error}", 1
+            point.status, point.reason, point.exit_code = "failed", f"{type(error).__name__}: {error}", 1
         break
-    return ended
+    return point
 
 
-def _run_once(sweep: Sweep, point: Point, settings: Settings) -> None:
+def _run_once(sweep: Sweep, point: Point, settings: Settings, began: Callable[[Point], None]) -> None:
     """Go on with the point's run where there is one, else start one."""
 
-    def began(folder: Path) -> None:
+    def tell(folder: Path) -> None:
         point.run = folder.name
+        began(point)
 
-    if point.run and (settings.reports / point.run).is_dir():
-        run_job(sweep.notebook, {}, resume=point.run, settings=settings)
+    folder = settings.reports / point.run
+    if point.run and folder.is_dir():
+        if read_manifest(folder)["status"] != "done":  # else it ended after whatever started it had gone
+            run_job(sweep.notebook, {}, resume=point.run, settings=settings)
         return
-    run_job(sweep.notebook, {**sweep.shared, **point.parameters}, config=sweep.config, began=began, settings=settings)
+    run_job(sweep.notebook, {**sweep.shared, **point.parameters}, config=sweep.config, began=tell, settings=settings)
 
 
 def _path(id: str, settings: Settings) -> Path:
@@ -213,5 +285,20 @@ def _path(id: str, settings: Settings) -> Path:
     return settings.stores / "sweeps" / f"{id}.json"
 
 
-def _keep(sweep: Sweep, settings: Settings) -> None:
-    write_atomic(_path(sweep.id, settings), json.dumps(asdict(sweep), indent=1).encode(), mode=0o600)
+def _point(id: str, place: int, settings: Settings) -> Point | None:
+    """Return what a point has kept of itself, if it has begun."""
+    with contextlib.suppress(FileNotFoundError):
+        return Point(**json.loads((_path(id, settings).with_suffix("") / f"{place}.json").read_bytes()))
+    return None
+
+
+def _keep(id: str, place: int, point: Point, settings: Settings) -> None:
+    path = _path(id, settings).with_suffix("") / f"{place}.json"
+    write_atomic(path, json.dumps(asdict(point), indent=1).encode(), mode=0o600)
+
+
+def _lost(id: str, place: int, reason: str, settings: Settings) -> Point:
+    """Return a point whose process is gone, as failed."""
+    point = load_sweep(id, settings=settings).points[place]
+    point.status, point.reason, point.exit_code = "failed", reason, 1
+    return point

@@ -27,6 +27,7 @@ def settle(name, overrides, *, resume=None, began=None, config=None, settings):
     number = int(resume.split("-")[-1]) if resume else overrides["seed"]
     folder = settings.reports / f"run-{number}"
     folder.mkdir(parents=True, exist_ok=True)
+    (folder / "run.json").write_text('{"status": "interrupted"}', "utf-8")
     if began:
         began(folder)
     if number == 2:
@@ -52,7 +53,13 @@ def here(workplace, monkeypatch):
         yield submit, iter
 
     monkeypatch.setattr(sweep, "_submitting", submitting)
+
+    def run_apart(id, place):
+        sweep.run_here(id, place)
+        return load_sweep(id).points[place]
+
     monkeypatch.setattr(sweep, "run_job", settle)
+    monkeypatch.setattr(sweep, "run_apart", run_apart)
     return workplace
 
 
