@@ -253,13 +253,13 @@ class GovernanceBoard:
         for part in (self.first, self.last):
             part.observe(self.refresh, "value")
         self.line, self.tiles, self.attention = html(), html(), html()
-        self.nav = widgets.ToggleButtons(options=[])
+        self.nav = widgets.ToggleButtons(options=[], description="Section")
         self.nav.add_class("cf-nav")
         self.nav.observe(self._show, "value")
         self.section = column()
         self.section.add_class("cf-section")
         controls = row(self.period, self._dates, self.renew)
-        self._inside = column(controls, self.tiles, self.attention, self.nav, self.section)
+        self._inside = column(controls, self.tiles, self.attention, row(self.nav), self.section)
 
     def _on_period(self, _: Any) -> None:
         self._dates.layout.display = "" if self.period.value == -1 else "none"

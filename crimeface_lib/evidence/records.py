@@ -203,13 +203,16 @@ class Records:
         look = self._vault.verify if contents else self._vault.describe
         for done, (id, row) in enumerate(rows.items()):
             tell(done, len(rows))
+            for kind in ("record", "notes"):
+                if row.get(kind) != state.committed.get((id, kind)):
+                    raise IntegrityError(f"the {kind} of item {id} is not the one that the ledger commits to")
             try:
                 for kind in ("record", "notes"):
-                    if row.get(kind) != state.committed.get((id, kind)):
-                        raise IntegrityError(f"the {kind} of item {id} is not the one that the ledger commits to")
                     if row.get(kind):
                         self._vault.verify(row[kind])
                 look(self.open(row["record"])["sha256"])
             except NotFoundError as error:
                 raise IntegrityError(f"content or record of item {id} is gone without an erasure") from error
+            except IntegrityError as error:
+                raise IntegrityError(f"item {id}: {error}") from error
         return len(rows)

@@ -450,8 +450,8 @@ def the_evidence_records(settings, home):
     ("damage", "first"),
     [
         (a_custody_line, "custody log and records of evidence: entry 0 of custody was changed"),
-        (a_byte_of_a_record, "custody log and records of evidence: object "),
-        (a_byte_of_evidence, "contents of the evidence: object "),
+        (a_byte_of_a_record, "custody log and records of evidence: item "),
+        (a_byte_of_evidence, "contents of the evidence: item "),
         (a_report, "report.html was changed"),
         (a_run_that_is_gone, "is gone without an erasure"),
         (the_evidence_records, "custody log and records of evidence: "),
