@@ -145,6 +145,7 @@ class Session:
         inside = self.user is not None
         accounts = [] if inside else _demo_accounts(self.settings)
         self.sample.options = accounts
+        self.sample.index = 0 if accounts else None  # one that was emptied chooses none by itself
         for part, shown in ((self._signed, inside), (self._form, not inside), (self._demo, bool(accounts))):
             part.layout.display = "" if shown else "none"
         if self.user is not None:

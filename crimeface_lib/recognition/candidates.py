@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import date
 from html import escape
@@ -96,6 +97,29 @@ class CandidateList(Result):
     index: str = "exact"
     recall: float = 1.0
     unreadable: tuple[str, ...] = ()
+
+    @classmethod
+    def from_dict(cls, record: Mapping[str, Any]) -> CandidateList:
+        """Return the list that ``to_dict`` wrote; an unknown quality is NaN again.
+
+        Raises
+        ------
+        InputError : fields are missing or unknown.
+        """
+        from crimeface_lib.recognition.openset import OpenSetRate
+
+        try:
+            candidates = [
+                Candidate(**one | {"expires": date.fromisoformat(one["expires"])}) for one in record["candidates"]
+            ]
+            lists = {name: tuple(record[name]) for name in ("caveats", "unreadable")}
+            quality, fpir = record["probe_quality"], record["fpir"]
+            return cls(**{
+                **record, **lists, "candidates": tuple(candidates), "fpir": fpir and OpenSetRate(**fpir),
+                "probe_quality": float("nan") if quality is None else quality,
+            })  # fmt: skip
+        except (AttributeError, KeyError, TypeError, ValueError) as error:
+            raise InputError(f"candidate list: {error}; expected what CandidateList.to_dict wrote") from error
 
     def __len__(self) -> int:
         return len(self.candidates)

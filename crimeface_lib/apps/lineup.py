@@ -1,0 +1,194 @@
+"""Candidate review: two people decide on a list, each for themselves, after comparing the photos.
+
+Nothing of a run is shown before a reviewer has signed in whom a review waits for. What is opened stays in the memory
+of this process and is gone with the page.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+import ipywidgets as widgets
+from traitlets.log import get_logger
+
+from crimeface_lib.apps.lineup_compare import Comparison
+from crimeface_lib.apps.lineup_decision import DecisionForm
+from crimeface_lib.apps.lineup_parts import decisions_html, reviews_table
+from crimeface_lib.apps.page import column, html, row, status
+from crimeface_lib.apps.session import Session
+from crimeface_lib.core.errors import CrimefaceError
+
+if TYPE_CHECKING:
+    from crimeface_lib.governance import Review
+    from crimeface_lib.recognition.candidates import Candidate
+    from crimeface_lib.workflow.lineup import OpenedList, Portrait
+
+_SIGN_IN = "Sign in to see which candidate lists wait for you. Nothing of a search is shown before."
+_STATES = "Reviewers decide on candidate lists. Your account may see where each review stands, not what is in it."
+_NOTHING = "Your account's roles don't let you see reviews. An admin gives roles: crimeface people role."
+_OUR_FAULT = "Something went wrong on our side: the server's log has the details."
+
+
+class Lineup:
+    """The app; display it, or display ``widget``.
+
+    Parameters
+    ----------
+    session : who looks; a new one, with nobody signed in, by default.
+    """
+
+    def __init__(self, session: Session | None = None) -> None:
+        self.session = session or Session()
+        self.opened: OpenedList | None = None
+        self.comparison: Comparison | None = None
+        self.form: DecisionForm | None = None
+        self.status, self.reviews, self.result = html(), html(), html()
+        self.which = widgets.Dropdown(description="Review")
+        self.open = widgets.Button(description="Open", button_style="primary")
+        self.refresh = widgets.Button(description="Look again")
+        self.leave = widgets.Button(description="Close without a decision")
+        self.open.on_click(lambda _: self.open_review(self.which.value))
+        self.refresh.on_click(lambda _: self.show_reviews())
+        self.leave.on_click(lambda _: self.show_reviews())
+        self._choice, self._again = row(self.which, self.open), row(self.refresh)
+        self._table = column()
+        self._desk = column(self.result, self._choice, self.reviews, self._again)
+        self.widget = column(self.session.widget, self.status, self._desk, self._table)
+        self.widget.add_class("cf-lineup")
+        self.session.on_change(self.show_reviews)
+        self.show_reviews()
+
+    def _repr_mimebundle_(self, **options: Any) -> Any:
+        return self.widget._repr_mimebundle_(**options)
+
+    def show_reviews(self) -> None:
+        """Close what is open, and show what the account may see of the reviews."""
+        self._close()
+        self._try(self._list)
+
+    def open_review(self, review: int) -> None:
+        """Open a review that waits for the account: its list, the photos, and the form to decide on."""
+        self._close()
+        self._say("Checking the run and its photos…", "busy")
+        self._try(lambda: self._open(review))
+
+    # -- the list of reviews ---------------------------------------------------------------------------------
+    def _list(self) -> None:
+        store, user = self.session.store, self.session.user
+        if store is None or user is None:
+            self._say(_SIGN_IN)
+        elif self.session.may("decide_candidates"):
+            self._list_for(list(store.reviews.list()))
+        elif self.session.may("read_reports"):
+            every = list(store.reviews.list())
+            self._say(_STATES if every else f"{_STATES} There is none yet.")
+            self.reviews.value = reviews_table(every, caption="Reviews") if every else ""
+            self._again.layout.display = ""
+        else:
+            self._say(_NOTHING)
+
+    def _list_for(self, every: list[Review]) -> None:
+        store, user = self.session.require("decide_candidates")
+        barriers = {one.id: store.reviews.barrier(one.id, by=user) for one in every}
+        waiting = [one for one in every if not barriers[one.id]]
+        mine = [one for one in every if barriers[one.id] == "decided"]
+        others = [one for one in every if barriers[one.id] not in ("", "decided")]
+        count = f"{len(waiting)} reviews wait" if len(waiting) != 1 else "One review waits"
+        self._say(f"{count} for you." if waiting else "No review waits for you.")
+        tables = {"Waiting for you": waiting, "You have decided": mine, "Others decide, or have decided": others}
+        self.reviews.value = "".join(
+            reviews_table(some, caption=caption, outcome=some is not waiting)
+            for caption, some in tables.items()
+            if some
+        )
+        self.result.value = "".join(decisions_html(one) for one in reversed(mine))
+        self.which.options = [(f"{one.id} · asked by {one.asked_by}, {one.asked_at[:10]}", one.id) for one in waiting]
+        self.which.index = 0 if waiting else None  # one that was emptied chooses none by itself
+        self._choice.layout.display = "" if waiting else "none"
+        self._again.layout.display = ""
+
+    # -- one review ------------------------------------------------------------------------------------------
+    def _open(self, review: int) -> None:
+        from crimeface_lib.workflow.lineup import open_list
+
+        store, user = self.session.require("decide_candidates")
+        self.opened = open_list(store, review, by=user)
+        self.comparison = Comparison(self.opened, look=self._look, shown=self._log_scores)
+        self.form = DecisionForm(candidate=lambda: self.comparison and self.comparison.candidate, record=self._decide)
+        top = row(self.comparison.photos_first, self.leave)
+        self._table.children = (top, self.comparison.widget, self.form.widget)
+        one = self.opened.review
+        about = f"Review {one.id}: {len(self.opened.found)} candidates of run {one.run}, asked for by {one.asked_by}."
+        self._say(f"{about} The run is what was signed.", "ready")
+        self._desk.layout.display = "none"
+        self.comparison.chosen.focus()
+
+    def _look(self, candidate: Candidate) -> Portrait:
+        from crimeface_lib.workflow.lineup import Portrait, reference_photo
+
+        found = [Portrait(why="The photo can't be shown.")]
+
+        def look() -> None:
+            assert self.opened is not None
+            store, user = self.session.require("decide_candidates")
+            found[0] = reference_photo(store, self.opened, candidate, by=user)
+
+        self._try(look)
+        return found[0]
+
+    def _log_scores(self) -> None:
+        """Note in the log that the scores were shown: the order of this and the decision can be told from it."""
+        assert self.opened is not None
+        store, user = self.session.require("decide_candidates")
+        store.audit.record("review.scores_shown", actor=user.id, at=store.clock(), review=self.opened.review.id)
+
+    def _decide(self, decision: str, candidate: str, reason: str) -> None:
+        def record() -> None:
+            assert self.opened is not None
+            store, user = self.session.require("decide_candidates")
+            number = self.opened.review.id
+            done = store.reviews.decide(number, decision, reason=reason, candidate=candidate, by=user)  # type: ignore[arg-type]
+            self.show_reviews()
+            sealed = f"Review {number}: your decision is sealed, {done.decided} of 2 have decided."
+            self._say(sealed if not done.decisions else f"{sealed} Both decisions are shown below.", "ready")
+
+        form = self.form
+        if not self._try(record) and form is not None:
+            form.said.value = self.status.value  # there, where the eye is
+
+    # -- inside ----------------------------------------------------------------------------------------------
+    def _close(self) -> None:
+        self.opened = self.comparison = self.form = None
+        gone, self._table.children = self._table.children, ()
+        for part in gone:
+            _close_all(part)
+        self.reviews.value = self.result.value = ""
+        self._desk.layout.display = ""
+        self._choice.layout.display = self._again.layout.display = "none"
+
+    def _try(self, act: Callable[[], None]) -> bool:
+        """Do something and return whether it went well; if not, it is said in plain words, without a path."""
+        try:
+            act()
+            return True
+        except CrimefaceError as error:
+            self._say(re.sub(r"(?<!\S)/\S*/", "", str(error)), "problem")
+        except Exception:
+            logger = get_logger()  # the kernel's own: what is printed here would go to the page
+            logger.exception("the candidate review failed")
+            self._say(_OUR_FAULT, "problem")
+        return False
+
+    def _say(self, text: str, state: Any = "idle") -> None:
+        self.status.value = status(text, state=state)
+
+
+def _close_all(part: Any) -> None:
+    """Take a widget and all that lies in it off the page, photos included."""
+    for child in getattr(part, "children", ()):
+        _close_all(child)
+    if "value" in part.traits() and isinstance(part, widgets.HTML):
+        part.value = ""
+    part.close()
