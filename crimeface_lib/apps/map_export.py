@@ -148,14 +148,14 @@ class MapExport:
             return xy, kinds, "Scores are not given: counts could be worked out from them."
         if self.choice.layer == "density":
             least = MINIMUM / (2 * np.pi * self.bandwidth**2) * 1e6
-            told = [f"below {least:.1f}" if 0 < v < least else f"{v:.2g}" for v in layer]
-            return xy, told, f"Not given: densities that fewer than {MINIMUM} events make; others are rounded."
+            told = [f"below {least:.1f}" if 0 < v < least else _rounded(v) for v in layer]
+            return xy, told, f"Densities that fewer than {MINIMUM} events could make are given as below it; others are rounded."
         if self.choice.layer == FORECAST:
             assert self.forecast is not None
             kept = [k for k in self.data.events.types if k not in self.forecast.risk.excluded]
             kinds = [self.choice.kind] if self.choice.kind else kept
             behind = sum(self.data.counts(kind).sum(axis=0) for kind in kinds)[self.inside]
-            told = ["not given" if 0 < n < MINIMUM else f"{v:.2g}" for v, n in zip(layer, behind, strict=True)]
+            told = ["not given" if 0 < n < MINIMUM else _rounded(v) for v, n in zip(layer, behind, strict=True)]
             return xy, told, f"Not given: cells with 1 to {MINIMUM - 1} records behind them; others are rounded."
         counts = self._counts()
         if self.choice.layer == "points":
@@ -168,6 +168,11 @@ class MapExport:
 
     def _counts(self) -> IntArray:
         return self.data.counts(self.choice.kind)[self.choice.shown].sum(axis=0)[self.inside]
+
+
+def _rounded(value: float) -> str:
+    """Return a number to two figures."""
+    return f"{float(f'{value:.2g}'):g}"
 
 
 def _suppressed(counts: IntArray) -> tuple[list[str], str]:

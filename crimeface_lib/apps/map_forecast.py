@@ -72,10 +72,9 @@ class MapForecast:
     @property
     def when(self) -> str:
         """The time ahead: a month by its name, else how long from when."""
-        at = pd.Period(self.risk.at, "M")
-        return (
-            f"{at:%b %Y}" if self.risk.horizon == "1M" else f"{horizon_in_words(self.risk.horizon)} from {self.risk.at}"
-        )
+        if self.risk.horizon == "1M":
+            return f"{pd.Period(self.risk.at, 'M'):%b %Y}"
+        return f"{horizon_in_words(self.risk.horizon)} from {self.risk.at}"
 
     @property
     def limits(self) -> tuple[str, ...]:
@@ -97,10 +96,11 @@ class MapForecast:
             for name, words in _PARTS.items()
             if (value := float(self.risk.contributions[name].iloc[cell])) or name != "neighbours"
         )
+        caption = f"{format_amount(whole)} records expected in {self.when}"
+        head = "<th scope=col>made up of</th><th class=num scope=col>expected</th><th scope=col>share</th>"
         return (
-            f'<table class="cf-table cf-parts"><caption>{format_amount(whole)} records expected in {self.when}</caption>'
-            f"<thead><tr><th scope=col>made up of</th><th class=num scope=col>expected</th><th scope=col>share</th></tr>"
-            f"</thead><tbody>{rows}</tbody></table>"
+            f'<table class="cf-table cf-parts"><caption>{caption}</caption>'
+            f"<thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table>"
         )
 
 

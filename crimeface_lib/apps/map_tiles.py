@@ -68,7 +68,8 @@ class TileMap:
         source = {"type": "raster", "tiles": [tiles], "tileSize": _TILE, "attribution": attribution}
         background = {"id": "tiles", "type": "raster", "source": "tiles"}
         figure.update_layout(
-            height=HEIGHT, margin={"l": 4, "r": 4, "t": 4, "b": 4}, showlegend=False, annotations=[gap_note()], modebar=BUTTONS,
+            height=HEIGHT, margin={"l": 4, "r": 4, "t": 4, "b": 4}, showlegend=False,
+            annotations=[gap_note()], modebar=BUTTONS,
             map={"style": {"version": 8, "sources": {"tiles": source}, "layers": [background]}},
             separators=".\u2009",
         )  # fmt: skip
