@@ -2,7 +2,7 @@
 "use strict";
 (() => {
   const words = (node) => (node ? node.textContent.trim() : "");
-  const label = (node) => words(node.closest(".jupyter-widgets")?.querySelector(".widget-label"));
+  const label = (node) => words(node.closest(".jupyter-widgets,.widget-toggle-buttons")?.querySelector(".widget-label"));
   const set = (node, name, value) => value && node.getAttribute(name) !== value && node.setAttribute(name, value);
   let last = 0;
 
