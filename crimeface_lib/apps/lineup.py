@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import ipywidgets as widgets
 from traitlets.log import get_logger
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from crimeface_lib.recognition.candidates import Candidate
     from crimeface_lib.workflow.lineup import OpenedList, Portrait
 
+Told = TypeVar("Told")
 _SIGN_IN = "Sign in to see which candidate lists wait for you. Nothing of a search is shown before."
 _STATES = "Reviewers decide on candidate lists. Your account may see where each review stands, not what is in it."
 _NOTHING = "Your account's roles don't let you see reviews. An admin gives roles: crimeface people role."
@@ -48,10 +49,8 @@ class Lineup:
         self.which = widgets.Dropdown(description="Review")
         self.open = widgets.Button(description="Open", button_style="primary")
         self.refresh = widgets.Button(description="Look again")
-        self.leave = widgets.Button(description="Close without a decision")
         self.open.on_click(lambda _: self.open_review(self.which.value))
         self.refresh.on_click(lambda _: self.show_reviews())
-        self.leave.on_click(lambda _: self.show_reviews())
         self._choice, self._again = row(self.which, self.open), row(self.refresh)
         self._table = column()
         self._desk = column(self.result, self._choice, self.reviews, self._again)
@@ -66,13 +65,16 @@ class Lineup:
     def show_reviews(self) -> None:
         """Close what is open, and show what the account may see of the reviews."""
         self._close()
-        self._try(self._list)
+        self._try(self._list, None)
 
     def open_review(self, review: int) -> None:
         """Open a review that waits for the account: its list, the photos, and the form to decide on."""
         self._close()
         self._say("Checking the run and its photos…", "busy")
-        self._try(lambda: self._open(review))
+        if not self._try(lambda: self._open(review), False):
+            said = self.status.value
+            self.show_reviews()
+            self.status.value = said
 
     # -- the list of reviews ---------------------------------------------------------------------------------
     def _list(self) -> None:
@@ -104,48 +106,53 @@ class Lineup:
             if some
         )
         self.result.value = "".join(decisions_html(one) for one in reversed(mine))
-        self.which.options = [(f"{one.id} · asked by {one.asked_by}, {one.asked_at[:10]}", one.id) for one in waiting]
+        self.which.options = [(f"Review {one.id}, {one.asked_at[:10]}, {one.asked_by}", one.id) for one in waiting]
         self.which.index = 0 if waiting else None  # one that was emptied chooses none by itself
         self._choice.layout.display = "" if waiting else "none"
         self._again.layout.display = ""
 
     # -- one review ------------------------------------------------------------------------------------------
-    def _open(self, review: int) -> None:
+    def _open(self, review: int) -> bool:
         from crimeface_lib.workflow.lineup import open_list
 
         store, user = self.session.require("decide_candidates")
         self.opened = open_list(store, review, by=user)
-        self.comparison = Comparison(self.opened, look=self._look, shown=self._log_scores)
-        self.form = DecisionForm(candidate=lambda: self.comparison and self.comparison.candidate, record=self._decide)
-        top = row(self.comparison.photos_first, self.leave)
-        self._table.children = (top, self.comparison.widget, self.form.widget)
+        self.comparison = comparison = Comparison(self.opened, look=self._look, shown=self._log_scores)
+        self.form = DecisionForm(candidate=lambda: comparison.candidate, record=self._decide)
+        leave = widgets.Button(description="Close without a decision")
+        leave.on_click(lambda _: self.show_reviews())
+        top = row(comparison.photos_first, leave)
+        self._table.children = (top, comparison.widget, self.form.widget)
         one = self.opened.review
         about = f"Review {one.id}: {len(self.opened.found)} candidates of run {one.run}, asked for by {one.asked_by}."
         self._say(f"{about} The run is what was signed.", "ready")
         self._desk.layout.display = "none"
-        self.comparison.chosen.focus()
+        comparison.chosen.focus()
+        return True
 
     def _look(self, candidate: Candidate) -> Portrait:
         from crimeface_lib.workflow.lineup import Portrait, reference_photo
 
-        found = [Portrait(why="The photo can't be shown.")]
-
-        def look() -> None:
+        def look() -> Portrait:
             assert self.opened is not None
             store, user = self.session.require("decide_candidates")
-            found[0] = reference_photo(store, self.opened, candidate, by=user)
+            return reference_photo(store, self.opened, candidate, by=user)
 
-        self._try(look)
-        return found[0]
+        return self._try(look, Portrait(why="The photo can't be shown."))
 
-    def _log_scores(self) -> None:
-        """Note in the log that the scores were shown: the order of this and the decision can be told from it."""
-        assert self.opened is not None
-        store, user = self.session.require("decide_candidates")
-        store.audit.record("review.scores_shown", actor=user.id, at=store.clock(), review=self.opened.review.id)
+    def _log_scores(self) -> bool:
+        """Note in the log that the scores are shown: whether before the decision or not can be told from it."""
+
+        def log() -> bool:
+            assert self.opened is not None
+            store, user = self.session.require("decide_candidates")
+            store.audit.record("review.scores_shown", actor=user.id, at=store.clock(), review=self.opened.review.id)
+            return True
+
+        return self._try(log, False)
 
     def _decide(self, decision: str, candidate: str, reason: str) -> None:
-        def record() -> None:
+        def record() -> bool:
             assert self.opened is not None
             store, user = self.session.require("decide_candidates")
             number = self.opened.review.id
@@ -153,9 +160,10 @@ class Lineup:
             self.show_reviews()
             sealed = f"Review {number}: your decision is sealed, {done.decided} of 2 have decided."
             self._say(sealed if not done.decisions else f"{sealed} Both decisions are shown below.", "ready")
+            return True
 
         form = self.form
-        if not self._try(record) and form is not None:
+        if not self._try(record, False) and form is not None:
             form.said.value = self.status.value  # there, where the eye is
 
     # -- inside ----------------------------------------------------------------------------------------------
@@ -168,18 +176,17 @@ class Lineup:
         self._desk.layout.display = ""
         self._choice.layout.display = self._again.layout.display = "none"
 
-    def _try(self, act: Callable[[], None]) -> bool:
-        """Do something and return whether it went well; if not, it is said in plain words, without a path."""
+    def _try(self, act: Callable[[], Told], failed: Told) -> Told:
+        """Return what ``act`` does; where it fails, ``failed``, and why is said in plain words, without a path."""
         try:
-            act()
-            return True
+            return act()
         except CrimefaceError as error:
             self._say(re.sub(r"(?<!\S)/\S*/", "", str(error)), "problem")
         except Exception:
             logger = get_logger()  # the kernel's own: what is printed here would go to the page
             logger.exception("the candidate review failed")
             self._say(_OUR_FAULT, "problem")
-        return False
+        return failed
 
     def _say(self, text: str, state: Any = "idle") -> None:
         self.status.value = status(text, state=state)

@@ -34,10 +34,10 @@ class Comparison:
     Parameters
     ----------
     look : returns the reference photo of a candidate, or the reason why there is none.
-    shown : called once, when the scores are first shown.
+    shown : called before the scores are first shown; they stay hidden unless it returns True.
     """
 
-    def __init__(self, opened: OpenedList, *, look: Callable[[Candidate], Portrait], shown: Callable[[], None]) -> None:
+    def __init__(self, opened: OpenedList, *, look: Callable[[Candidate], Portrait], shown: Callable[[], bool]) -> None:
         self.opened, self._look, self._shown = opened, look, shown
         self._portraits: dict[str, Portrait] = {}
         self._revealed, self._quiet = False, False
@@ -102,9 +102,11 @@ class Comparison:
 
     def _on_photos_first(self, change: dict[str, object]) -> None:
         if not change["new"] and not self._revealed:
-            self._revealed = True
-            self._shown()
-        self._offer()
+            self._revealed = self._shown()
+        if change["new"] or self._revealed:
+            self._offer()
+        else:  # what the log doesn't know is not shown
+            self.photos_first.value = True
 
     def _draw(self) -> None:
         if self._quiet:

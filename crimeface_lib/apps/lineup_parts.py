@@ -91,8 +91,7 @@ def candidates_table(found: CandidateList) -> str:
         f"{found.gallery_size:,} entries searched, {found.mode_words}. Candidates whose intervals overlap can't be "
         "told apart by them."
     )
-    table = html_table(pd.DataFrame(rows), caption=f"All {len(rows)} candidates", note=about) if rows else ""
-    return f'<div class="cf-tall" tabindex="0" role="region" aria-label="All candidates">{table}</div>'
+    return _scrolling(html_table(pd.DataFrame(rows), caption=f"All {len(rows)} candidates", note=about) if rows else "")
 
 
 def score_html(opened: OpenedList, candidate: Candidate) -> str:
@@ -139,7 +138,7 @@ def reviews_table(reviews: Sequence[Review], *, caption: str, outcome: bool = Fa
         for one in reviews
     ]  # fmt: skip
     frame = pd.DataFrame(rows)
-    return html_table(frame if outcome else frame.drop(columns="outcome"), caption=caption)
+    return _scrolling(html_table(frame if outcome else frame.drop(columns="outcome"), caption=caption))
 
 
 def decisions_html(review: Review) -> str:
@@ -151,9 +150,16 @@ def decisions_html(review: Review) -> str:
          "at": _minute(one.at)}
         for one in review.decisions
     ]  # fmt: skip
-    table = html_table(pd.DataFrame(rows), caption=f"Review {review.id} of {review.run}: {_outcome(review)}")
+    table = _scrolling(
+        html_table(pd.DataFrame(rows), caption=f"Review {review.id} of {review.run}: {_outcome(review)}")
+    )
     issue = escape(f"crimeface review issue {review.run} --out report.pdf")
     return f'{table}<p class="cf-note">The report with both decisions: <code>{issue}</code></p>'
+
+
+def _scrolling(table: str) -> str:
+    """Return a table in a box that scrolls where it is too large, by keys too."""
+    return f'<div class="cf-tall" tabindex="0" role="region" aria-label="Table">{table}</div>'
 
 
 def _minute(at: str) -> str:

@@ -229,6 +229,19 @@ def test_signing_out_takes_everything_off_the_page(case):
     assert (comparison.pair.value, RUN in text(lineup), "S-0" in text(lineup)) == ("", False, False)
 
 
+def test_a_list_can_be_closed_and_opened_again(case):
+    lineup = case.opened()
+    for _ in range(2):
+        top = lineup._table.children[0]
+        top.children[-1].click()
+        assert lineup.opened is None
+        assert "One review waits" in text(lineup)
+        lineup.open.click()
+        assert lineup.opened is not None
+        assert all(part.comm is not None for part in lineup._table.children[0].children), "a closed button has none"
+    assert case.events()[1:] == ["review.viewed"] * 3
+
+
 # -- what is checked first -------------------------------------------------------------------------------
 def test_a_changed_run_is_refused_and_logged(case):
     path = case.folder / "steps" / "recognise.json"
@@ -237,6 +250,8 @@ def test_a_changed_run_is_refused_and_logged(case):
     lineup.open.click()
     assert lineup.opened is None
     assert "not what was signed" in lineup.status.value
+    assert "One review waits" not in lineup.status.value
+    assert RUN in lineup.reviews.value, "the list of reviews stays"
     assert "recognise.json was changed" in lineup.status.value
     assert str(case.settings.reports) not in lineup.status.value, "no path on the page"
     assert [e.facts["reason"] for e in case.store.audit.events("access.refused")] == ["run_changed"]
@@ -324,6 +339,15 @@ def test_scores_are_hidden_until_asked_for_and_the_log_says_when(case):
     comparison.photos_first.value = True
     comparison.photos_first.value = False
     assert case.events()[2:] == ["review.scores_shown"], "once"
+
+
+def test_scores_that_may_not_be_shown_stay_hidden(case):
+    lineup = case.opened()
+    case.store.people.set_roles("rita", [], by=case.store.people.get("ada"))
+    lineup.comparison.photos_first.value = False
+    assert lineup.comparison.photos_first.value
+    assert lineup.comparison.scores.value == ""
+    assert "cf-problem" in lineup.status.value
 
 
 def test_a_run_that_kept_no_calibration_scores_says_so(office, photo, quality):
