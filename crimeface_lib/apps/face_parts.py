@@ -7,6 +7,7 @@ import re
 import tempfile
 import zipfile
 from collections.abc import Sequence
+from html import escape
 from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -14,12 +15,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from crimeface_lib.core.errors import CrimefaceError, ImageError, NoFaceError
-from crimeface_lib.core.types import ImageArray
+from crimeface_lib.core.types import FloatArray, ImageArray
 from crimeface_lib.reporting.style import ORANGE, PAPER, SKY
 
 if TYPE_CHECKING:
     from crimeface_lib.faces import Face, Landmarks
-    from crimeface_lib.reconstruction import Reconstruction
+    from crimeface_lib.reconstruction import Mesh
 
 #: Slider and the names of its modes, of either face model, without side and underscores.
 EXPRESSIONS = {
@@ -29,6 +30,7 @@ EXPRESSIONS = {
     "Raise brows": ("browinnerup", "browouterup"),
     "Close eyes": ("eyeblink", "blink"),
 }
+_KINDS = {"GLB": "model/gltf-binary", "OBJ": "application/zip", "PLY": "application/octet-stream"}
 _WIDTH = 640  # px of the picture sent to the page
 
 
@@ -45,13 +47,21 @@ def expression_groups(names: Sequence[str]) -> dict[str, list[int]]:
     return {label: modes for label, modes in groups.items() if modes}
 
 
-def draw_photo(image: ImageArray, faces: Sequence[Face], index: int, *, landmarks: Landmarks | None = None) -> str:
+def draw_photo(
+    image: ImageArray,
+    faces: Sequence[Face],
+    index: int,
+    *,
+    landmarks: Landmarks | None = None,
+    points: FloatArray | None = None,
+) -> str:
     """Return an SVG: the photo, cut to what matters, the faces boxed and numbered, and the points of the one used.
 
     Parameters
     ----------
     image : (H, W, 3) uint8 RGB.
     index : which of ``faces`` is used.
+    landmarks : its points, or where only those are at hand, points : (68, 2) px from the corner of the photo.
     """
     from PIL import Image
 
@@ -79,8 +89,10 @@ def draw_photo(image: ImageArray, faces: Sequence[Face], index: int, *, landmark
                 f'font-weight="700" fill="{colour}">{number + 1}</text>'
             )
     if landmarks is not None:
-        points = landmarks.points - (left, top) + 0.5
-        parts += [f'<circle cx="{x:.1f}" cy="{y:.1f}" r="{1.9 * unit:.2f}" fill="{SKY}"/>' for x, y in points]
+        points = landmarks.points + 0.5
+    if points is not None:
+        shown = points - (left, top)
+        parts += [f'<circle cx="{x:.1f}" cy="{y:.1f}" r="{1.9 * unit:.2f}" fill="{SKY}"/>' for x, y in shown]
     what = f"The photo; {len(faces)} face(s) found, number {index + 1} is used"
     return f'<svg viewBox="0 0 {width} {height}" role="img" aria-label="{what}">{"".join(parts)}</svg>'
 
@@ -94,16 +106,6 @@ def _frame(image: ImageArray, faces: Sequence[Face]) -> tuple[int, int, int, int
     left, top = (int(v) for v in np.maximum(low - margin, 0))
     right, bottom = (int(v) for v in np.minimum(high + margin, (width, height)))
     return left, top, right, bottom
-
-
-def close_up(result: Reconstruction) -> list[float]:
-    """Return a k3d camera straight in front of the head, from the neck upwards."""
-    vertices = result.mesh(True).vertices
-    head = vertices[vertices[:, 1] > result.model.landmarks(vertices)[8, 1] - 30.0]
-    low, high = head.min(axis=0), head.max(axis=0)
-    middle = (low + high) / 2
-    away = 1.1 * (high - low)[:2].max() / 2 / np.tan(np.radians(15)) + (high - middle)[2]
-    return [*(middle + (0, 0, away)), *middle, 0.0, 1.0, 0.0]
 
 
 def sample_photo() -> ImageArray:
@@ -126,10 +128,10 @@ def plain_words(error: CrimefaceError) -> str:
     return str(error)
 
 
-def model_file(result: Reconstruction, kind: str) -> bytes:
+def model_file(mesh: Mesh, kind: str) -> bytes:
     """Return the head as the bytes of a "GLB" or "PLY" file, or for "OBJ" of a zip with its three files."""
     with tempfile.TemporaryDirectory() as folder:
-        files = result.export(Path(folder) / f"face.{kind.lower()}", expression=True)
+        files = mesh.export(Path(folder) / f"face.{kind.lower()}")
         if len(files) == 1:
             return files[0].read_bytes()
         packed = BytesIO()
@@ -137,3 +139,15 @@ def model_file(result: Reconstruction, kind: str) -> bytes:
             for file in files:
                 archive.write(file, file.name)
         return packed.getvalue()
+
+
+def file_links(mesh: Mesh, note: str) -> str:
+    """Return links that hold the head as files: nothing is left on disk."""
+    links = []
+    for kind, mime in _KINDS.items():
+        data, suffix = model_file(mesh, kind), "zip" if kind == "OBJ" else kind.lower()
+        links.append(
+            f'<a download="face.{suffix}" href="data:{mime};base64,{base64.b64encode(data).decode()}" '
+            f'title="{len(data) / 1e6:.1f} MB">{kind}</a>'
+        )
+    return f'{"".join(links)}<p class="cf-note">{escape(note)}</p>'

@@ -1,107 +1,74 @@
-"""A photo in, a 3D face out: turn it, change its expression, see its uncertainty, save it.
+"""Photos in, a 3D face out: turn it, change its expression and the light, see its uncertainty, save it.
 
-The photo stays in the memory of this process: nothing is written to disk and nothing is logged of it.
+The photos stay in the memory of this process: nothing is written to disk and nothing is logged of them.
 """
 
 from __future__ import annotations
 
-import base64
 import threading
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import ipywidgets as widgets
 import numpy as np
 from traitlets.log import get_logger
 
-from crimeface_lib.apps.face_parts import close_up, draw_photo, expression_groups, model_file, plain_words, sample_photo
-from crimeface_lib.apps.page import bullets, column, html, row, split, status
+from crimeface_lib.apps.face_page import EMPTY, LOOKS, MAX_BYTES, MAX_PHOTOS, FacePage
+from crimeface_lib.apps.face_parts import expression_groups, file_links, plain_words, sample_photo
+from crimeface_lib.apps.face_photos import Photo, gallery, read_photo
+from crimeface_lib.apps.page import bullets, html
 from crimeface_lib.core.errors import CrimefaceError, ImageError
 from crimeface_lib.core.types import ImageArray
 
 if TYPE_CHECKING:
-    import k3d
-
-    from crimeface_lib.faces import Face, Landmarks
+    from crimeface_lib.apps.face_stage import FaceStage
     from crimeface_lib.reconstruction import MorphableModel, Reconstruction
 
-#: Largest photo accepted, bytes. The server lets 200 MB through, so that a larger photo is answered, not dropped.
-MAX_BYTES = 25_000_000
-LOOKS = {"appearance": "Appearance", "skin": "Even light", "shape": "Shape", "uncertainty": "Uncertainty"}
-_HEIGHT, _LIGHT = 500, 1.7
-_KINDS = {"GLB": "model/gltf-binary", "OBJ": "application/zip", "PLY": "application/octet-stream"}
-_INVITE = "Choose a photo, or try the sample."
-_EMPTY = '<p class="cf-empty">The 3D face appears here. Drag turns it, wheel or pinch zooms.</p>'
 _OUR_FAULT = "Something went wrong on our side: the server's log has the details. Try another photo."
-_CANNOT = (
-    "This is an estimate, not an identification: it doesn't say who the person is.",
-    "The side that the camera didn't see is mirrored or filled in, not measured.",
-)
+_TURN = "Drag turns the face, wheel or pinch zooms."
 
 
-class FaceViewer:
+class FaceViewer(FacePage):
     """The app; display it, or display ``widget``.
 
     Parameters
     ----------
     model : face model, as ``load_morphable_model`` takes it; read when first needed.
-    max_bytes : largest photo accepted.
+    max_bytes : most that is accepted in one upload.
     """
 
     def __init__(self, *, model: str = "auto", max_bytes: int = MAX_BYTES) -> None:
-        self.model, self.max_bytes = model, max_bytes
-        self.reconstruction: Reconstruction | None = None
+        super().__init__(max_bytes)
+        self.model = model
+        self.photos: list[Photo] = []
+        self.stage: FaceStage | None = None
         self._loaded: MorphableModel | None = None
         self._loading: threading.Thread | None = None
         self._rehearsed: Reconstruction | None = None
-        self._image: ImageArray | None = None
-        self._plot: k3d.Plot | None = None
-        self._meshes: dict[str, tuple[Any, np.ndarray]] = {}
         self._quiet = False
-        self._make_inputs()
-        self._make_outputs()
-        self.widget = self._lay_out()
+        self._listen()
 
-    def _repr_mimebundle_(self, **options: Any) -> Any:
-        return self.widget._repr_mimebundle_(**options)
-
-    def _make_inputs(self) -> None:
-        self.upload = widgets.FileUpload(accept="image/*", multiple=False, description="Choose a photo")
-        self.upload.add_class("cf-upload")
-        self.sample = widgets.Button(description="Use the sample photo", button_style="primary")
-        self.which = widgets.Dropdown(description="Face", options=[("1", 0)])
-        self.look = widgets.ToggleButtons(options=[(label, name) for name, label in LOOKS.items()])
-        self.light = widgets.FloatSlider(description="Light", min=0.5, max=3.0, step=0.1, value=_LIGHT, readout=False)
-        self.wireframe = widgets.ToggleButton(description="Wireframe")
-        self.as_photo = widgets.Button(description="As in the photo")
-        self.neutral = widgets.Button(description="Neutral")
-        self.sliders: dict[str, widgets.FloatSlider] = {}
+    def _listen(self) -> None:
         self.upload.observe(self._on_upload, "value")
         self.sample.on_click(lambda _: self.show_sample())
+        self.photo.observe(lambda _: self._choose_photo(), "value")
         self.which.observe(self._on_which, "value")
-        self.look.observe(lambda _: self._show_look(), "value")
-        self.light.observe(lambda _: self._show_light(), "value")
-        self.wireframe.observe(lambda _: self._show_look(), "value")
-        self.as_photo.on_click(lambda _: self._set_sliders(as_photo=True))
-        self.neutral.on_click(lambda _: self._set_sliders(as_photo=False))
+        for part in (self.look, self.wireframe):
+            part.observe(lambda _: self._show_look(), "value")
+        for part in self.lights:
+            part.observe(lambda _: self._show_light(), "value")
+        self.as_photo.on_click(lambda _: self._show_as_in_photo())
+        self.neutral.on_click(lambda _: self._express(None))
+        self.front.on_click(lambda _: self.stage and self.stage.turn(None))
+        self.refile.on_click(lambda _: self._work(lambda: self._offer_files("the expression set above")))
+        self.png.on_click(lambda _: self.stage and self.stage.save_picture())
 
-    def _make_outputs(self) -> None:
-        self.status = html(status(_INVITE))
-        self.photo, self.legend = html(css="cf-photo"), html()
-        self.downloads, self.facts = html(css="cf-downloads"), html()
-        self.stage = widgets.Box([html(_EMPTY)])
-        self.stage.add_class("cf-stage")
-        self.expressions = column()
+    @property
+    def reconstruction(self) -> Reconstruction | None:
+        """What is shown."""
+        return None if self.stage is None else self.stage.result
 
-    def _lay_out(self) -> widgets.Box:
-        self._tools = row(self.look, self.wireframe, self.light, self.legend)
-        self._side = column(self.photo, html("<h3>Expression</h3>"), row(self.as_photo, self.neutral), self.expressions,
-                            html("<h3>Save</h3>"), self.downloads)  # fmt: skip
-        self._set_ready(False)
-        limit = html(f'<span class="cf-note">JPEG, PNG, TIFF, BMP or WebP, up to {self.max_bytes / 1e6:g} MB. '
-                     "It stays on this machine and isn't stored.</span>")  # fmt: skip
-        cannot = html(f'<div class="cf-cannot"><b>What this can\'t say</b>{bullets(_CANNOT)}</div>')
-        main = column(self._tools, self.stage, self.facts)
-        return column(row(self.sample, self.upload, limit), self.status, self.which, split(main, self._side), cannot)
+    # from photos to a head
 
     def warm_up(self) -> None:
         """Load models and compile on the sample photo in the background, so that the first face comes sooner."""
@@ -125,224 +92,242 @@ class FaceViewer:
 
     def show_sample(self) -> None:
         """Show the public-domain portrait that scikit-image carries."""
-        self.show_photo(sample_photo())
+        self.show_photos([sample_photo()])
 
-    def show_photo(self, source: bytes | ImageArray, *, which: int = 0) -> None:
-        """Show the face of a photo; whatever is wrong with it is said on the status line.
+    def show_photos(self, sources: Sequence[bytes | ImageArray], *, names: Sequence[str] = ()) -> None:
+        """Show the face of one person's photos; whatever is wrong with them is said on the status line.
 
         Parameters
         ----------
-        source : bytes of an image file, or (H, W, 3) uint8 RGB.
-        which : which face, 0 is the largest.
+        sources : each the bytes of an image file, or (H, W, 3) uint8 RGB.
+        names : of the files; numbers where they are not given.
         """
-        buttons = (self.sample, self.upload, self.which)
+        named = list(zip(names or [f"number {k}" for k in range(1, len(sources) + 1)], sources, strict=True))
+        self._work(lambda: self._show(named))
+
+    def _work(self, task: Callable[[], None]) -> None:
+        """Run something long with the buttons that start such things off; its failure is said on the status line."""
+        buttons = (self.sample, self.upload, self.photo, self.which, self.refile)
         for button in buttons:
             button.disabled = True
         try:
-            self._show(source, which)
+            task()
         except CrimefaceError as error:
             self._say(plain_words(error), "problem")
         except Exception:
             logger = get_logger()  # the kernel's own: what is printed here would go to the page
-            logger.exception("showing a photo failed")
+            logger.exception("showing photos failed")
             self._say(_OUR_FAULT, "problem")
         finally:
             for button in buttons:
                 button.disabled = False
 
-    def _show(self, source: bytes | ImageArray, which: int) -> None:
-        from crimeface_lib.faces import choose_face, detect_faces, find_landmarks, load_image
-
+    def _show(self, named: list[tuple[str, bytes | ImageArray]]) -> None:
         self._clear()
-        if isinstance(source, bytes) and len(source) > self.max_bytes:
-            raise ImageError(self._too_large(len(source)))
+        self._refuse_too_much([len(source) for _, source in named if isinstance(source, bytes)], len(named))
         if self._loading is not None and self._loading.is_alive():
-            self._say("Loading the models…", "busy")
+            self._say("Loading the models…", "busy", done=0)
             self._loading.join()
-        self._say("1 of 3: looking for a face…", "busy")
-        image = load_image(source) if isinstance(source, bytes) else source
-        faces = detect_faces(image)
-        choice = choose_face(faces, which=which, size=image.shape[:2]) if which else choose_face(faces)
-        self._image = image
-        self._offer(faces, choice.index)
-        self._draw_photo(faces, choice.index, None)
-        self._say("2 of 3: finding 68 points on the face…", "busy")
-        self._draw_photo(faces, choice.index, find_landmarks(image, choice.face))
-        self._say("3 of 3: fitting the 3D face, some seconds…", "busy")
-        self._fit(choice.index)
-        self._say(f"{choice.sentence} Drag turns the face, wheel or pinch zooms.", "ready")
-        self._offer_files()
+        for number, (name, source) in enumerate(named):
+            which = f"Photo {number + 1} of {len(named)}: l" if len(named) > 1 else "L"
+            self._say(f"{which}ooking for a face and its 68 points…", "busy", done=number / (len(named) + 2))
+            self.photos.append(read_photo(name, source))
+            self._draw_photos()
+        self._fit()
 
-    def _fit(self, index: int) -> None:
-        from crimeface_lib.reconstruction import reconstruct
+    def _refuse_too_much(self, sizes: Sequence[int], count: int) -> None:
+        if count > MAX_PHOTOS:
+            raise ImageError(f"These are {count} photos, the limit is {MAX_PHOTOS}. Choose the best ones.")
+        if sum(sizes) > self.max_bytes:
+            what = "This file has" if count == 1 else "These files together have"
+            remedy = "a smaller copy" if count == 1 else "fewer photos or smaller copies"
+            limit = f"{self.max_bytes / 1e6:g} MB"
+            raise ImageError(f"{what} {sum(sizes) / 1e6:.0f} MB, the limit is {limit}. Choose {remedy}.")
 
-        assert self._image is not None
-        if self._rehearsed is not None and np.array_equal(self._image, sample_photo()):
-            result = self._rehearsed
-        else:
-            result = reconstruct(self._image, model=self._face_model(), which=index)
-        self.reconstruction = result
-        self._make_sliders(result)
-        self._make_plot(result)
-        self._set_ready(True)
+    @property
+    def _used(self) -> list[Photo]:
+        return [photo for photo in self.photos if photo.seen is not None]
+
+    def _fit(self) -> None:
+        """Make one head of the photos in which a face was found, and show it."""
+        self._drop_stage()
+        taken = [photo.seen for photo in self.photos if photo.seen is not None]
+        if not taken:
+            many = len(self.photos) > 1
+            said = "; ".join(f"{photo.name}: {photo.problem}" if many else photo.problem for photo in self.photos)
+            raise ImageError(f"None of these photos can be used. {said}" if many else said)
+        result = self._reconstruct(taken)
+        self._set_stage(result)
+        self._offer_photos()
+        left_out = [photo.name for photo in self.photos if photo.seen is None]
+        said = self._used[0].sentence if len(self.photos) == 1 else f"One head from {len(taken)} photos."
+        if left_out:
+            said += f" Left out: {', '.join(left_out)}; why is said beside the head."
+        self._say(f"{said} {_TURN}", "ready")
+        self._offer_files("the photo's expression")
+        if len(taken) > 1:
+            self._tell_gain(result)
+
+    def _reconstruct(self, taken: list[Any]) -> Reconstruction:
+        from crimeface_lib.reconstruction import fit_landmarks
+        from crimeface_lib.reconstruction.portrait import assemble
+
+        if self._rehearsed is not None and len(taken) == 1 and np.array_equal(taken[0].photo, sample_photo()):
+            return self._rehearsed
+        steps, many = len(self.photos) + 2, f"to the {len(taken)} photos" if len(taken) > 1 else "to the points"
+        self._say(f"Fitting a head {many}…", "busy", done=len(self.photos) / steps)
+        model = self._face_model()
+        fit = fit_landmarks(model, [seen.view for seen in taken])
+        wait = f"Telling light from skin and painting the head, some seconds{' a photo' if len(taken) > 1 else ''}…"
+        self._say(wait, "busy", done=(len(self.photos) + 1) / steps)
+        return assemble(model, taken, fit)
+
+    def _tell_gain(self, result: Reconstruction) -> None:
+        """Say how far the photos agree, once the head can already be turned: this fits it several times more."""
+        from crimeface_lib.reconstruction import gain_of_views
+
+        views = [photo.seen.view for photo in self.photos if photo.seen is not None]
+        gain = gain_of_views(result.model, views, sets=2, rng=0)
+        told = (gain.in_words(), *gain.warnings)
+        self._tell(result, tuple(sentence for sentence in told if sentence not in result.warnings))
+
+    def _tell(self, result: Reconstruction, further: tuple[str, ...] = ()) -> None:
         used = f"Face model: {result.model.name} ({result.model.licence})."
-        self.facts.value = f'<div class="cf-note">{bullets((used, *result.warnings))}</div>'
+        said = bullets((*further, *result.warnings, *result.sentences, used))
+        self.facts.value = f'<div class="cf-note">{said}</div>'
 
-    def _too_large(self, size: int) -> str:
-        return f"This file has {size / 1e6:.0f} MB, the limit is {self.max_bytes / 1e6:g} MB. Choose a smaller copy."
+    # what is shown, and what is not
 
     def _clear(self) -> None:
-        self.reconstruction = self._image = None
+        self.photos = []
+        self._drop_stage()
+        self.gallery.value = ""
+
+    def _drop_stage(self) -> None:
+        if self.stage is not None:
+            self.stage.close()
+        self.stage, self.canvas.children = None, (html(EMPTY),)
+        self.facts.value = self.downloads.value = self.legend.value = ""
         self._set_ready(False)
-        if self._plot is not None:
-            for part in (*self._plot.objects, self._plot):
-                part.close()
-        self._plot, self._meshes, self.stage.children = None, {}, (html(_EMPTY),)
-        self.photo.value = self.facts.value = self.downloads.value = ""
 
-    def _set_ready(self, ready: bool) -> None:
-        shown = "" if ready else "none"
-        self._tools.layout.display = self._side.layout.display = shown
-        if not ready:
-            self.which.layout.display = "none"
+    def _draw_photos(self) -> None:
+        self.gallery.value = gallery(self.photos, self._active)
+        self._side.layout.display = ""
 
-    def _say(self, text: str, state: Any) -> None:
-        self.status.value = status(text, state=state)
+    @property
+    def _active(self) -> Photo | None:
+        used = self._used
+        return used[self.photo.value or 0] if used else None
+
+    def _set_stage(self, result: Reconstruction) -> None:
+        from crimeface_lib.apps.face_stage import FaceStage
+
+        self.stage = FaceStage(result)
+        self._make_sliders(result)
+        self._quiet = True
+        self.look.options = [(LOOKS[name], name) for name in self.stage.looks]
+        self._quiet = False
+        self._show_light()
+        self._show_look()
+        self.canvas.children = (self.stage.plot,)
+        self._tell(result)
+        self._set_ready(True)
+
+    def _make_sliders(self, result: Reconstruction) -> None:
+        self._groups = expression_groups(result.model.expression_names)
+        self.sliders = {
+            label: widgets.FloatSlider(description=label, min=0, max=1, step=0.02, readout=False)
+            for label in self._groups
+        }
+        self._set_sliders(result.fit.expressions[0])
+        for slider in self.sliders.values():
+            slider.observe(self._on_slider, "value")
+        self.expressions.children = tuple(self.sliders.values())
+
+    def _offer_photos(self) -> None:
+        """Offer the photos in use, and the other faces of the one chosen."""
+        self._quiet = True
+        used = self._used
+        self.photo.options = [(f"{k} of {len(used)}: {photo.name}", k - 1) for k, photo in enumerate(used, 1)]
+        self.photo.layout.display = "" if len(used) > 1 else "none"
+        self._quiet = False
+        self._choose_photo()
+
+    def _choose_photo(self) -> None:
+        if self._quiet or (active := self._active) is None:
+            return
+        self._quiet = True
+        count = len(active.faces)
+        self.which.options = [(f"{k} of {count}, {face.width:.0f} px wide", k - 1)
+                              for k, face in enumerate(active.faces, 1)]  # fmt: skip
+        self.which.value, self.which.layout.display = active.index, "" if count > 1 else "none"
+        self._quiet = False
+        self._draw_photos()
 
     # what the widgets do
 
     def _on_upload(self, change: Any) -> None:
         if not change["new"]:
             return
-        file = change["new"][0]
+        files = change["new"]
         self.upload.value = ()
-        if file["size"] > self.max_bytes:
+        try:
+            self._refuse_too_much([file["size"] for file in files], len(files))
+        except ImageError as error:  # before a copy is made
             self._clear()
-            self._say(self._too_large(file["size"]), "problem")
-        else:
-            self.show_photo(bytes(file["content"]))
+            self._say(str(error), "problem")
+            return
+        self.show_photos([bytes(file["content"]) for file in files], names=[file["name"] for file in files])
 
     def _on_which(self, change: Any) -> None:
-        if not self._quiet and self._image is not None and change["new"] is not None:
-            self.show_photo(self._image, which=change["new"])
-
-    def _offer(self, faces: list[Face], index: int) -> None:
-        """Offer the other faces of the photo, numbered as in the picture, largest first."""
-        self._quiet = True
-        self.which.options = [(f"{i + 1} of {len(faces)}, {face.width:.0f} px wide", i) for i, face in enumerate(faces)]
-        self.which.value = index
-        self._quiet = False
-        self.which.layout.display = "" if len(faces) > 1 else "none"
-
-    def _draw_photo(self, faces: list[Face], index: int, landmarks: Landmarks | None) -> None:
-        assert self._image is not None
-        self.photo.value = draw_photo(self._image, faces, index, landmarks=landmarks)
-        self._side.layout.display = ""
-
-    def _make_plot(self, result: Reconstruction) -> None:
-        import k3d
-
-        from crimeface_lib.reporting import face_view
-
-        mesh = result.mesh(True)
-        surface = {"uv": mesh.uv, "triangles_uv": mesh.triangles_uv}
-        plot = face_view(
-            mesh.vertices, mesh.triangles, **surface, texture=mesh.texture, vertex_sd=mesh.vertex_sd, height=_HEIGHT
-        )
-        textured, doubt = plot.objects
-        clay = k3d.mesh(
-            mesh.vertices.astype(np.float32), mesh.triangles.astype(np.uint32), color=0xD8CEC4, name="shape",
-            flat_shading=False, side="double", roughness=0.75, visible=False,
-        )  # fmt: skip
-        plot += clay
-        plot.camera = close_up(result)
-        doubt.color_range = list(result.uncertainty_limits)
-        every = np.arange(len(mesh.vertices))
-        self._meshes = {
-            "appearance": (textured, mesh.unrolled()[1]),
-            "shape": (clay, every),
-            "uncertainty": (doubt, every),
-        }
-        if result.baked.albedo is not None:
-            spare = face_view(mesh.vertices, mesh.triangles, **surface, texture=result.albedo)
-            (skin,) = spare.objects
-            spare.close()
-            skin.name, skin.visible = "even light", False
-            plot += skin
-            self._meshes["skin"] = (skin, self._meshes["appearance"][1])
-        self.look.options = [(label, name) for name, label in LOOKS.items() if name in self._meshes]
-        low, high = doubt.color_range
-        self._scale = f'<div class="cf-scale">{low:.1f}<i></i>{high:.1f} mm standard deviation</div>'
-        self._plot, self.stage.children = plot, (plot,)
-        self._show_light()
-        self._show_look()
-
-    def _make_sliders(self, result: Reconstruction) -> None:
-        self._groups = expression_groups(result.model.expression_names)
-        self.sliders = {
-            label: widgets.FloatSlider(
-                description=label, min=0, max=1, step=0.02, value=self._fitted(modes), readout=False
-            )
-            for label, modes in self._groups.items()
-        }
-        for slider in self.sliders.values():
-            slider.observe(self._on_slider, "value")
-        self.expressions.children = tuple(self.sliders.values())
-        self._coefficients = result.fit.expressions[0].copy()
-
-    def _fitted(self, modes: list[int]) -> float:
-        assert self.reconstruction is not None
-        return float(np.clip(self.reconstruction.fit.expressions[0][modes].mean(), 0, 1))
+        if self._quiet or (active := self._active) is None or change["new"] is None:
+            return
+        place = self.photos.index(active)
+        again = read_photo(active.name, active.source, which=change["new"])
+        self.photos[place] = again
+        self._work(self._fit)
 
     def _on_slider(self, change: Any) -> None:
-        if self._quiet:
+        if self._quiet or self.stage is None:
             return
-        label = change["owner"].description
-        self._coefficients[self._groups[label]] = change["new"]
-        self._move()
+        coefficients = self.stage.coefficients.copy()
+        coefficients[self._groups[change["owner"].description]] = change["new"]
+        self.stage.move(coefficients)
 
-    def _set_sliders(self, *, as_photo: bool) -> None:
-        if self.reconstruction is None:
+    def _show_as_in_photo(self) -> None:
+        if self.stage is not None:
+            photo = self.photo.value or 0
+            self._express(photo)
+            self.stage.turn(photo)
+
+    def _express(self, photo: int | None) -> None:
+        """Show the expression of a photo, or none."""
+        if self.stage is None:
             return
-        fitted = self.reconstruction.fit.expressions[0]
-        self._coefficients = fitted.copy() if as_photo else np.zeros_like(fitted)
+        fitted = self.stage.result.fit.expressions
+        coefficients = np.zeros_like(fitted[0]) if photo is None else fitted[photo].copy()
+        self._set_sliders(coefficients)
+        self.stage.move(coefficients)
+
+    def _set_sliders(self, coefficients: np.ndarray) -> None:
         self._quiet = True
         for label, modes in self._groups.items():
-            self.sliders[label].value = self._fitted(modes) if as_photo else 0.0
+            self.sliders[label].value = float(np.clip(coefficients[modes].mean(), 0, 1))
         self._quiet = False
-        self._move()
-
-    def _move(self) -> None:
-        """Send the vertices of the mesh that is shown, and nothing else."""
-        if self.reconstruction is None or not self._meshes:
-            return
-        result = self.reconstruction
-        vertices = result.model.decode(result.fit.identity, self._coefficients) * result.scale
-        mesh, old = self._meshes[self.look.value]
-        mesh.vertices = vertices[old].astype(np.float32)
 
     def _show_look(self) -> None:
-        self._move()
-        for name, (mesh, _) in self._meshes.items():
-            mesh.visible = name == self.look.value
-            if mesh.visible:
-                mesh.wireframe = self.wireframe.value
-        self.legend.value = self._scale if self.look.value == "uncertainty" and self._meshes else ""
+        if self._quiet or self.stage is None:
+            return
+        self.stage.show(self.look.value, wireframe=self.wireframe.value)
+        self.legend.value = self.stage.scale if self.look.value == "uncertainty" else ""
 
     def _show_light(self) -> None:
-        if self._plot is not None:
-            self._plot.lighting = self.light.value
+        if self.stage is not None:
+            self.stage.light(*(slider.value for slider in self.lights))
 
-    def _offer_files(self) -> None:
-        """Make the files, with the photo's expression, into links that hold them: nothing is left on disk."""
-        assert self.reconstruction is not None
+    def _offer_files(self, expression: str) -> None:
+        if self.stage is None:
+            return
         self.downloads.value = '<span class="cf-note">Preparing the files…</span>'
-        links = []
-        for kind, mime in _KINDS.items():
-            data, suffix = model_file(self.reconstruction, kind), "zip" if kind == "OBJ" else kind.lower()
-            links.append(
-                f'<a download="face.{suffix}" href="data:{mime};base64,{base64.b64encode(data).decode()}" '
-                f'title="{len(data) / 1e6:.1f} MB">{kind}</a>'
-            )
-        note = "The face as in the photo, with its texture; OBJ comes as a zip. Millimetres, GLB metres."
-        self.downloads.value = f'{"".join(links)}<p class="cf-note">{note}</p>'
+        note = f"The head with {expression} and its texture; OBJ comes as a zip. Millimetres, GLB metres."
+        self.downloads.value = file_links(self.stage.mesh(), note)

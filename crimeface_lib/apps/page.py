@@ -37,10 +37,14 @@ def split(main: Any, side: Any) -> widgets.Box:
     return _box((main, side), "cf-split")
 
 
-def status(text: str, *, state: State = "idle") -> str:
-    """Return one line that says what the app is doing; plain text in, read out by screen readers."""
+def status(text: str, *, state: State = "idle", done: float | None = None) -> str:
+    """Return one line that says what the app is doing; plain text in, read out by screen readers.
+
+    Where it is known which part of the work is ``done``, in [0, 1], a bar shows it.
+    """
     spinner = '<i class="cf-spinner"></i>' if state == "busy" else ""
-    return f'<div class="cf-status cf-{state}" role="status">{spinner}<span>{escape(text)}</span></div>'
+    bar = "" if done is None else f'<progress max="1" value="{done:.2f}" aria-label="Progress"></progress>'
+    return f'<div class="cf-status cf-{state}" role="status">{spinner}<span>{escape(text)}</span>{bar}</div>'
 
 
 def bullets(sentences: Any) -> str:
