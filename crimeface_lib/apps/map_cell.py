@@ -39,7 +39,8 @@ def cell_html(data: CellMonths, cell: int, choice: Choice, forecast: MapForecast
         counts = counts.iloc[:_MOST]
         named = [data.events.types[k] for k in counts.index] + ["other types"] * bool(rest)
         frame = pd.DataFrame({"type": named, "events": [*counts, *([rest] if rest else [])]})
-        table = html_table(frame, caption=f"{format_count(frame['events'].sum())} events, {when}")
+        whole = int(frame["events"].sum())
+        table = html_table(frame, caption=f"{format_count(whole)} event{'s' * (whole != 1)}, {when}")
     picture = data.keep(("history", cell, choice.kind), lambda: _history(data, cell, choice.kind))
     return (
         f"<h3>{escape(data.name(cell))}</h3>"
@@ -52,16 +53,19 @@ def highest(data: CellMonths, layer: Layer, inside: BoolArray, *, number: int = 
     values = np.where(inside & np.isfinite(layer.values), layer.values, 0.0)
     best = np.argsort(-values, kind="stable")[:number]
     return [
-        (f"{rank}. {data.name(int(cell))}: {format_amount(float(values[cell]))}", int(cell))
+        (f"{rank}. {format_amount(float(values[cell]))}: {data.name(int(cell))}", int(cell))
         for rank, cell in enumerate(best[values[best] > 0], 1)
     ]
 
 
 def _history(data: CellMonths, cell: int, kind: str | None) -> str:
     """Return the cell's monthly counts over all months, as a picture in the reports' style; a gap stays one."""
+    from matplotlib.ticker import MaxNLocator
+
     counts = np.where(data.published, data.counts(kind)[:, cell].astype(float), np.nan)
     frame = pd.DataFrame({kind or ALL: counts}, index=data.events.months)
     figure = monthly_series_figure(frame, unit="events a month")
+    figure.axes[0].yaxis.set_major_locator(MaxNLocator(integer=True, nbins=5))
     figure.set_size_inches(4.2, 2.3)
     image = base64.b64encode(figure_png(figure)).decode()
     return f'<img alt="Events a month in this cell" src="data:image/png;base64,{image}">'

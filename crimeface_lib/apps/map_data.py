@@ -120,9 +120,7 @@ class CellMonths:
 
     def name(self, cell: int) -> str:
         """Return how the source calls the place: the area and the street that most of the cell's events name."""
-        here = self.events.frame.iloc[self.rows(cell)]
-        said = [_most(here["lsoa_name"]), _most(here["location"]).removeprefix("On or near ")]
-        return ", ".join(filter(None, said)) or "no name"
+        return self.keep(("name", cell), lambda: self._name(self.rows(cell)))
 
     def areas(self, borders: gpd.GeoDataFrame | None) -> dict[str, BoolArray]:
         """Return (C,) which cells belong to each area, by name: a border's, else the district's, else the force's."""
@@ -138,6 +136,10 @@ class CellMonths:
             found = cell_groups(self.events, self.grid, table)
         names = sorted(set(found) - {NOWHERE, NO_GROUP, ""})
         return {str(name): found == name for name in names}
+
+    def _name(self, rows: IntArray) -> str:
+        area, street = (_most(self.events.frame[column].iloc[rows]) for column in ("lsoa_name", "location"))
+        return ", ".join(filter(None, (area, street.removeprefix("On or near ")))) or "no name"
 
     def _count(self, kind: str | None, place: IntArray, number: int) -> IntArray:
         keep = self.chosen(kind) & (place >= 0)

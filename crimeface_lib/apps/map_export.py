@@ -149,7 +149,7 @@ class MapExport:
         if self.choice.layer == "density":
             least = MINIMUM / (2 * np.pi * self.bandwidth**2) * 1e6
             told = [f"below {least:.1f}" if 0 < v < least else _rounded(v) for v in layer]
-            return xy, told, f"Densities that fewer than {MINIMUM} events could make are given as below it; others are rounded."
+            return xy, told, f"What fewer than {MINIMUM} events could make is given as below it; others are rounded."
         if self.choice.layer == FORECAST:
             assert self.forecast is not None
             kept = [k for k in self.data.events.types if k not in self.forecast.risk.excluded]

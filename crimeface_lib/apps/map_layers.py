@@ -17,6 +17,7 @@ LAYERS = {"Density": "density", "Counts": "counts", "Hotspots": "hotspots", "Poi
 FORECAST = "forecast"
 #: Points drawn at most, the busiest first: more are a blot, and slow.
 MOST_POINTS = 2000
+_HOT = 90  # percentile of the hotspots' scores at which their colours end
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,10 +98,10 @@ def make_layer(data: CellMonths, choice: Choice, inside: BoolArray, *, bandwidth
     return _MAKERS[choice.layer](data, choice, inside, bandwidth)
 
 
-def scale_top(values: FloatArray) -> float:
-    """Return where a colour scale ends: the 99th percentile, so that a few busy cells don't leave all others pale."""
+def scale_top(values: FloatArray, *, percentile: float = 99) -> float:
+    """Return where a colour scale ends: at a percentile, so that a few busy cells don't leave all others pale."""
     known = values[np.isfinite(values)]
-    top = float(np.percentile(known, 99)) if len(known) else 0.0
+    top = float(np.percentile(known, percentile)) if len(known) else 0.0
     if top <= 0 and len(known):
         top = float(known.max())
     return float(np.ceil(top)) if top > 1 else float(f"{top:.2g}") or 1.0
@@ -126,7 +127,7 @@ def _hotspots(data: CellMonths, choice: Choice, inside: BoolArray, bandwidth: fl
     if not scores.any():
         what = "All cells have the same count" if np.ptp(counts) == 0 else "No cell stands out from the rest"
         return Layer(values, label, f"{what}: no hotspot can be told.", 1.0)
-    top = scale_top(scores[scores > 0])
+    top = scale_top(scores[scores > 0], percentile=_HOT)
     if choice.month is not None:
         key = ("hot", choice.kind, choice.first, choice.last)
         top = data.keep(key, lambda: _highest_of_months(data, choice))
@@ -177,4 +178,4 @@ def _highest_of_months(data: CellMonths, choice: Choice) -> float:
     """Return the end of a scale that holds for each month of the period."""
     months = [m for m in range(choice.first, choice.last + 1) if data.published[m]]
     scores = np.concatenate([_hot_scores(data, data.counts(choice.kind)[m]) for m in months])
-    return scale_top(scores[scores > 0])
+    return scale_top(scores[scores > 0], percentile=_HOT)

@@ -19,12 +19,13 @@ if TYPE_CHECKING:
     import geopandas as gpd
 
 HEIGHT = 500
-_LARGEST = 34  # pixels across, of the largest point
+_LARGEST = 26  # pixels across, of the largest point
+_GAPS = 90  # cells across, above which a gap between them would be most of what one sees
 GAP = "Not published: a gap, not zero"
 #: How snap points look, on this map and on one with tiles.
-CIRCLES: dict[str, Any] = {"color": BLUE, "opacity": 0.6, "sizemode": "area", "sizemin": 2}
+CIRCLES: dict[str, Any] = {"color": BLUE, "opacity": 0.5, "sizemode": "area", "sizemin": 1}
 #: Of plotly's buttons those that make a picture without its source, or send the figure to plotly's own server.
-BUTTONS = {"remove": ["toimage", "senddatatocloud", "editinchartstudio"]}
+BUTTONS = {"remove": ["toimage", "sendcharttocloud"]}
 POINT_HOVER = "<b>%{text}</b> at this snap point<extra></extra>"
 
 
@@ -45,10 +46,12 @@ class PlaneMap:
         self.grid = grid
         figure = cell_heatmap(grid.cells, np.zeros(len(grid)), label="")
         colorbar = {"orientation": "h", "thickness": 10, "len": 0.9, "y": 0, "yanchor": "top"}
+        if max(grid.shape) > _GAPS:
+            figure.update_traces(xgap=0, ygap=0)
         figure.update_traces(colorbar=colorbar | {"title": {"side": "bottom", "font": {"size": 13}}})
         x, y = outline(borders, grid)
         figure.add_trace(go.Scatter(x=x, y=y, mode="lines", line={"color": MUTED, "width": 0.8}, hoverinfo="skip"))
-        figure.add_trace(go.Scatter(x=[], y=[], mode="markers", marker=CIRCLES | {"line": {"color": INK, "width": 0.5}},
+        figure.add_trace(go.Scatter(x=[], y=[], mode="markers", marker=CIRCLES | {"line": {"color": INK, "width": 0.3}},
                                     hovertemplate=POINT_HOVER))  # fmt: skip
         figure.update_layout(
             height=HEIGHT, margin={"l": 4, "r": 4, "t": 4, "b": 4}, dragmode="pan", showlegend=False,
@@ -122,12 +125,12 @@ def gap_note() -> dict[str, Any]:
 
 
 def outline(borders: gpd.GeoDataFrame | None, grid: Grid) -> tuple[FloatArray, FloatArray]:
-    """Return x and y of the borders near the grid, NaN between lines; finer than a tenth of a cell is left out."""
+    """Return x and y of the borders near the grid, NaN between lines; finer than a cell's fiftieth is left out."""
     import shapely
 
     if borders is None:
         return np.zeros(0), np.zeros(0)
-    lines = shapely.boundary(shapely.simplify(np.asarray(borders.geometry), grid.cell / 10))
+    lines = shapely.boundary(shapely.simplify(np.asarray(borders.geometry), grid.cell / 50))
     west, south, east, north = grid.cells.total_bounds
     lines = shapely.get_parts(shapely.clip_by_rect(lines, west, south, east, north))
     lines = shapely.get_parts(lines[shapely.length(lines) > 0])
