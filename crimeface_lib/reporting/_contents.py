@@ -15,8 +15,11 @@ _FIGURE = re.compile(
     r'<figure class="cf-figure">(<img [^>]*>)<figcaption>(?:<b>Figure \d+\.</b> )?(.*?)</figcaption></figure>',
     re.DOTALL,
 )
-_TABLE = re.compile(rf"({_SCROLL})?(<table\b[^>]*>)(?:<caption>(.*?)</caption>)?(.*?</table>)(?(1)</div>)", re.DOTALL)
-_PERCENT = re.compile(r"(?<=\d)[ \u00a0\u2009\u202f]%")
+_TABLE = re.compile(
+    r"""(<div class="cf-scroll"[^>]*>\s*)?(<table\b[^>]*>)(?:<caption>(.*?)</caption>)?(.*?</table>)(?(1)\s*</div>)""",
+    re.DOTALL,
+)
+_PERCENT = re.compile(r"(?<=[\d)])[ \u00a0\u2009\u202f]%")
 _SHORT = 14  # rows of a table that paper keeps on one page
 _LONGEST = 110  # characters of a caption that the list of figures shows
 
@@ -49,7 +52,7 @@ def number_parts(body: str) -> tuple[str, list[Entry]]:
     entries: list[Entry] = []
 
     def enter(kind: str, number: int, caption: str) -> tuple[str, str]:
-        first = re.split(r"(?<=\w)\. ", unescape(caption), maxsplit=1)[0].rstrip(".")
+        first = re.split(r"(?<=[\w)])\. ", unescape(caption), maxsplit=1)[0].rstrip(".")
         entry = Entry(kind, number, shorten(first, _LONGEST, placeholder=" …"))
         entries.append(entry)
         return entry.anchor, f"<figcaption><b>{entry.label}.</b> {caption}</figcaption>"

@@ -68,14 +68,31 @@ def risk_map(
         attribution=attribution, caveat=caveat, outline=outline, hotspots=chosen,
         ringed_as=f"chosen: riskiest {100 * share:g}%\n({len(picked):,} cells)",
     )  # fmt: skip
-    centres = risk.grid.centres()
-    for rank, cell in enumerate(picked[:numbered], 1):
-        figure.axes[0].annotate(
-            str(rank), centres[cell], xytext=(7, 7), textcoords="offset points", size=6.5, color=INK, zorder=6,
-            bbox={"boxstyle": "round,pad=0.15", "facecolor": PAPER, "edgecolor": MUTED, "linewidth": 0.5},
-            arrowprops={"arrowstyle": "-", "color": PAPER, "linewidth": 0.9, "shrinkA": 0, "shrinkB": 0},
-        )  # fmt: skip
+    from matplotlib.patheffects import withStroke
+
+    places = risk.grid.centres()[picked[:numbered]]
+    if len(places):
+        spots = _around(places, margin=0.09 * float(np.ptp(risk.grid.centres(), axis=0).max()))
+        for rank, (place, spot) in enumerate(zip(places, spots, strict=True), 1):
+            figure.axes[0].annotate(
+                str(rank), place, xytext=spot, size=6.5, color=INK, zorder=6, ha="center", va="center",
+                bbox={"boxstyle": "round,pad=0.15", "facecolor": PAPER, "edgecolor": MUTED, "linewidth": 0.5},
+                arrowprops={"arrowstyle": "-", "color": INK, "linewidth": 0.7, "shrinkA": 0, "shrinkB": 0,
+                            "path_effects": [withStroke(linewidth=2.2, foreground=PAPER)]},
+            )  # fmt: skip
     return figure
+
+
+def _around(places: np.ndarray, *, margin: float) -> np.ndarray:
+    """Return where the labels of ``places`` (N, 2) stand: on an oval around them all, shared out so that the lines that
+    lead to them are shortest in all, for then none crosses another."""
+    from scipy.optimize import linear_sum_assignment
+
+    middle, reach = (places.min(axis=0) + places.max(axis=0)) / 2, np.ptp(places, axis=0) / 2 + margin
+    turn = np.linspace(0, 2 * np.pi, 2 * len(places), endpoint=False)
+    spots = middle + reach * np.stack([np.cos(turn), np.sin(turn)], axis=1)
+    _, chosen = linear_sum_assignment(np.linalg.norm(places[:, None] - spots, axis=2))
+    return np.asarray(spots[chosen])
 
 
 def contributions_figure(risk: PlaceRisk, *, cells: int = 15) -> Figure:

@@ -137,6 +137,7 @@ def _cell(value: object) -> str:
 
 
 def _numeric(text: str) -> bool:
-    if re.search(r"[A-Za-z]{4}", text):  # words that begin with a number: "2 of 3 reviewers …", a run's id
+    # words that begin with a number ("2 of 3 reviewers …", a run's id), and what is left of a hash
+    if re.search(r"[A-Za-z]{4}", text) or (re.fullmatch(r"[0-9a-f]{6,}…?", text) and not text.isdigit()):
         return False
     return text == "–" or (text.lstrip("−-+<≤≥>")[:1].isdigit() and not (len(text) > 9 and text[4:5] == "-"))

@@ -62,7 +62,7 @@ def publish(run: Opened, *, status: str = "done", reason: str = "", settings: Se
     pages = [
         _publish_page(run, name, steps.get(name), status=status, reason=reason)
         for name in CONFIGS
-        if _executed(folder, name).is_file()
+        if _executed(folder, name).is_file() or (name == cfg.notebook and status != "done")
     ]
     store = CaseStore.of(cfg, settings=settings)
     notes = [*_print_pages(pages, settings), *tell_of_run(store, folder.name, steps), *tell_of_reviews(store)]
@@ -137,6 +137,8 @@ def _flat(parameters: Mapping[str, Any], section: str = "") -> Iterator[tuple[st
 
 def _publish_page(run: Opened, name: str, step: dict[str, Any] | None, *, status: str, reason: str) -> Path:
     """Publish one executed notebook; one that left no step did not get to its end."""
+    from nbformat.v4 import new_notebook
+
     stopped = status if status != "done" else "failed"
     cover = Cover(
         asked=step["question"] if step else run.cfg.question,
@@ -152,7 +154,10 @@ def _publish_page(run: Opened, name: str, step: dict[str, Any] | None, *, status
     parents = provenance(step) if step else None
     if step and step["reviews"]:
         cover = replace(cover, draft=_DRAFT.format(run=run.folder.name, review=step["reviews"][0]["review"]))
-    return publish_notebook(_executed(run.folder, name), run.folder / f"{name}.html", cover=cover, provenance=parents)
+    executed: Any = _executed(run.folder, name)
+    if not executed.is_file():  # it ended before any notebook began: its page says why
+        executed = new_notebook()
+    return publish_notebook(executed, run.folder / f"{name}.html", cover=cover, provenance=parents)
 
 
 def _print_pages(pages: list[Path], settings: Settings) -> list[str]:
