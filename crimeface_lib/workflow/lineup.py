@@ -7,7 +7,7 @@ list is an audit event, each look at a photo an event of custody.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import numpy as np
 
@@ -145,8 +145,8 @@ def _signed_step(store: CaseStore, review: Review, by: User) -> dict[str, Any]:
     """Return what the notebook that asked for a review left, if the run is still what was signed."""
     folder = store.settings.reports / review.run
 
-    def refuse(reason: str, message: str) -> Any:
-        return store.people.refuse(by.id, "decide_candidates", reason, message, review=review.id, run=review.run)
+    def refuse(reason: str, message: str) -> NoReturn:
+        store.people.refuse(by.id, "decide_candidates", reason, message, review=review.id, run=review.run)
 
     try:
         verify_run(folder, key=store.keys.verify_key)
@@ -161,7 +161,7 @@ def _signed_step(store: CaseStore, review: Review, by: User) -> dict[str, Any]:
     except IntegrityError as error:
         said = str(error).replace(f"{folder}/", "")
         refuse("run_changed", f"run {review.run} is not what was signed, so nothing of it is shown: {said}")
-    raise refuse("run_without_list", f"run {review.run} holds no list for review {review.id}; ask {review.asked_by}")
+    refuse("run_without_list", f"run {review.run} holds no list for review {review.id}; ask {review.asked_by}")
 
 
 def _probe(store: CaseStore, step: dict[str, Any], *, purpose: str, by: User) -> Portrait:
