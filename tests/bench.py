@@ -24,13 +24,14 @@ from pathlib import Path
 from typing import Any
 
 import bench_crime
+import bench_pages
 import bench_recognition
 import bench_reconstruction
 import bench_storage
 from bench_timing import Benchmark, Measured, Options, Skipped, figure
 
 ROOT = Path(__file__).resolve().parents[1]
-PARTS = (bench_recognition, bench_reconstruction, bench_crime, bench_storage)
+PARTS = (bench_recognition, bench_reconstruction, bench_crime, bench_storage, bench_pages)
 SECTIONS = {part.__name__.removeprefix("bench_"): part for part in PARTS}
 BENCHMARKS = [row for part in SECTIONS.values() for row in part.ROWS]
 

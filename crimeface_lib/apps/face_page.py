@@ -44,13 +44,17 @@ class FacePage:
         self.upload = widgets.FileUpload(accept="image/*", multiple=True, description="Choose photos")
         self.upload.add_class("cf-upload")
         self.sample = widgets.Button(description="Use the sample photo", button_style="primary")
-        self.photo = widgets.Dropdown(description="Photo", tooltip="The photo whose expression and view can be shown")
-        self.which = widgets.Dropdown(description="Face", tooltip="The face of this photo that is used")
+        self.photo = widgets.Dropdown(
+            description="Photo", options=[("1", 0)], tooltip="The photo whose expression and view can be shown"
+        )
+        self.which = widgets.Dropdown(
+            description="Face", options=[("1", 0)], tooltip="The face of this photo that is used"
+        )
         self.look = widgets.ToggleButtons(options=[(label, name) for name, label in LOOKS.items()])
         self.wireframe = widgets.ToggleButton(description="Wireframe")
         self.as_photo = widgets.Button(description="As in the photo", tooltip="Its expression, and its view")
         self.neutral = widgets.Button(description="Neutral", tooltip="No expression")
-        self.front = widgets.Button(description="From the front")
+        self.front = widgets.Button(description="Front view")
         self.png = widgets.Button(description="Picture (PNG)", tooltip="The head as it is turned, lit and coloured now")
         self.refile = widgets.Button(description="Files with this expression")
         self.sliders: dict[str, widgets.FloatSlider] = {}
@@ -74,7 +78,7 @@ class FacePage:
         self._below = column(lamp, self.facts)
         self._side = column(
             self.photo, self.gallery, self.which, html("<h3>Expression</h3>"), row(self.as_photo, self.neutral),
-            self.expressions, html("<h3>Save</h3>"), self.png, self.downloads, self.refile,
+            self.expressions, html("<h3>Save</h3>"), row(self.png), self.downloads, row(self.refile),
         )  # fmt: skip
         self._set_ready(False)
         limit = html(f'<span class="cf-note">JPEG, PNG, TIFF, BMP or WebP; up to {MAX_PHOTOS} photos and '

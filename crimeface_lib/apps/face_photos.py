@@ -64,7 +64,7 @@ def gallery(photos: Sequence[Photo], active: Photo | None) -> str:
     """Return HTML: each photo with its boxes and points, the ``active`` one framed, and those left out by name."""
     shown = []
     for number, photo in enumerate(photos, 1):
-        label = f"Photo {number}: {photo.name}" if len(photos) > 1 else ""
+        label = f"{number}: {photo.name}" if len(photos) > 1 else ""
         caption = f"<figcaption>{escape(label)}</figcaption>" if label else ""
         if photo.seen is None:
             if label:

@@ -19,7 +19,7 @@ _HEIGHT = 500
 #: Code that k3d runs beside its plot. Its lamps are fixed to the viewer; the key lamp is ours to move, the fill stays,
 #: and the others are put out, since each costs time in every pixel. The picture is smoothed, which the page is not.
 _LAMP_CODE = (
-    "const w = K3DInstance.getWorld(); w.recalculateLights({3:.2f}); w.keyLight.intensity *= 1.4; "
+    "const w = K3DInstance.getWorld(); w.recalculateLights({3:.2f}); w.keyLight.intensity *= 1.15; "
     "w.keyLight.position.set({0:.3f}, {1:.3f}, {2:.3f}); w.headLight.visible = w.backLight.visible = false; "
     "K3DInstance.render();"
 )

@@ -223,7 +223,7 @@ def test_several_photos_make_one_head_and_the_one_without_a_face_is_named(severa
     assert "One head from 2 photos" in viewer.status.value
     assert "Left out: wall" in viewer.status.value
     assert viewer.gallery.value.count("<circle") == 2 * 68
-    assert re.search(r"Photo 2: wall\. No face was found", viewer.gallery.value)
+    assert re.search(r">2: wall\. No face was found", viewer.gallery.value)
     assert len(viewer.reconstruction.cameras) == 2
     assert "From one photo the surface is known" in viewer.facts.value
     bars = [float(bar) for text in said for bar in re.findall(r'<progress max="1" value="([\d.]+)"', text)]
