@@ -109,7 +109,8 @@ class BiasTrend:
             self.table.show(pd.DataFrame())
             return
         self.figure.value = status("Drawing…", state="busy")
-        named = rows[_COLUMNS].iloc[::-1].rename(columns=lambda name: name.replace("_", " "))
+        named = rows[_COLUMNS].assign(version=rows["version"].str[:12]).iloc[::-1]
+        named = named.rename(columns=lambda name: name.replace("_", " "))
         self.table.show(named.rename(columns={"at": "reported (UTC)"}))
         image = base64.b64encode(figure_png(bias_trend_figure(rows), dpi=150)).decode()
         words = (

@@ -6,6 +6,7 @@ account may not see is never filled, so nothing of it reaches the page.
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
 from datetime import UTC, date, datetime, timedelta
 from html import escape
@@ -39,6 +40,7 @@ if TYPE_CHECKING:
 _PERIODS = {"Last 30 days": 30, "Last 90 days": 90, "Last 365 days": 365, "Everything": 0, "From – to": -1}
 _NOBODY = "Sign in to see the board. What it shows depends on the roles of your account."
 _NOTHING = "Your account's roles don't permit looking at the board: it needs a stakeholder, a reviewer or another role."
+_UNREADABLE = (OSError, ValueError, KeyError, TypeError)  # what reading a record that somebody edited may raise
 _EFFECTS = 20  # changes whose effect is shown
 #: Tables of the part about runs: frame of the review → title, column to choose by.
 _RUNS = {
@@ -77,6 +79,10 @@ class GovernanceBoard:
     def _repr_mimebundle_(self, **options: Any) -> Any:
         return self.widget._repr_mimebundle_(**options)
 
+    def warm_up(self) -> None:
+        """Load in the background what draws figures, so that the first one comes sooner."""
+        threading.Thread(target=_draw_nothing, daemon=True).start()
+
     def sees(self, part: str) -> bool:
         """Say whether the account that is signed in may see a part now."""
         return any(self.session.may(action) for action in PARTS[part].needs)
@@ -91,16 +97,20 @@ class GovernanceBoard:
         parts = [name for name in PARTS if name != "overview" and self.sees(name)]
         self._offer(parts)
         self._inside.layout.display = ""
-        try:
-            self._read()
-        except CrimefaceError as error:
-            self._fail(str(error))
-        except (OSError, ValueError, KeyError, TypeError) as error:
-            self._fail(f"a record is not in the form that is written here ({type(error).__name__})")
+        if not self.sees("integrity"):
+            self.check.clear()
+        self._try(self._read)
         self._show()
 
-    def _fail(self, why: str) -> None:
-        """Say why nothing can be shown; whether the store holds can still be checked."""
+    def _try(self, read: Callable[[], None]) -> None:
+        """Read something; where that fails say why: whether the store holds can still be checked."""
+        try:
+            read()
+            return
+        except CrimefaceError as error:
+            why = str(error)
+        except _UNREADABLE as error:
+            why = f"a record is not in the form that is written here ({type(error).__name__})"
         self.review = None
         self.tiles.value = self.attention.value = ""
         said = tidy(why, self.session.store) if self.session.store else why
@@ -161,9 +171,11 @@ class GovernanceBoard:
             self.refresh()
             return
         self.section.children = (self._sections[name],)
-        if name not in self._filled and (self.review is not None or name == "integrity"):
+        if self.review is not None and name in self._fill and name not in self._filled:
             self._filled.add(name)
-            self._fill[name]()
+            self._try(self._fill[name])
+            if self.review is None:  # it failed
+                self._show()
 
     def _read_last(self) -> tuple[CaseStore, GovernanceReview]:
         assert self.session.store is not None
@@ -220,9 +232,12 @@ class GovernanceBoard:
         try:
             store, user = self.session.require("read_audit")
             frame, note = review_retention(store, actor=user.id)
-        except CrimefaceError as error:
-            where = self.session.store
-            self.retention_note.value = status(tidy(str(error), where) if where else str(error), state="problem")
+        except (CrimefaceError, *_UNREADABLE) as error:
+            known = (
+                str(error) if isinstance(error, CrimefaceError) else f"a record can't be read ({type(error).__name__})"
+            )
+            said = tidy(known, self.session.store) if self.session.store else known
+            self.retention_note.value = status(f"Nothing can be shown: {said}.", state="problem")
             return
         due = int(frame.loc[frame["fate"] == "would go now", "things"].sum())
         said = note or (f"{due} things are past their period and nothing holds them." if due else "Nothing is due.")
@@ -262,7 +277,11 @@ class GovernanceBoard:
         self._inside = column(controls, self.tiles, self.attention, row(self.nav), self.section)
 
     def _on_period(self, _: Any) -> None:
-        self._dates.layout.display = "" if self.period.value == -1 else "none"
+        own = self.period.value == -1
+        self._dates.layout.display = "" if own else "none"
+        if own and self.first.value is None and self.session.store is not None:
+            today = self.session.store.clock().astimezone(UTC).date()
+            self.last.value, self.first.value = today, today - timedelta(days=90)
         self.refresh()
 
     def _make_parts(self) -> None:
@@ -293,11 +312,9 @@ class GovernanceBoard:
             "retention": column(html(f"<p>{_LOOK}</p>"), row(look), self.retention_note, self.retention.widget),
             "integrity": self.check.widget,
         }
-        nothing: Callable[[], None] = lambda: None  # noqa: E731
-        self._fill = {
+        self._fill = {  # the others wait for a click
             "assessments": self._fill_assessments, "runs": self._fill_runs, "bias": self._fill_bias,
-            "thresholds": self._fill_thresholds, "refusals": self._fill_refusals, "retention": nothing,
-            "integrity": nothing,
+            "thresholds": self._fill_thresholds, "refusals": self._fill_refusals,
         }  # fmt: skip
 
     def _clear(self) -> None:
@@ -317,6 +334,15 @@ class GovernanceBoard:
         if user != self._checker:
             self.check.clear()
         self._checker = user
+
+
+def _draw_nothing() -> None:
+    from crimeface_lib.reporting.style import figure_png, house_style, new_figure
+
+    with house_style():
+        figure = new_figure(height=1.0)
+        figure.subplots()
+    figure_png(figure)
 
 
 def _newest_first(frame: pd.DataFrame) -> pd.DataFrame:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import ipywidgets as widgets
 
 from crimeface_lib.apps.governance_parts import tidy, utc
-from crimeface_lib.apps.page import bullets, column, html, row, status
+from crimeface_lib.apps.page import State, bullets, column, html, row, status
 from crimeface_lib.core.errors import CrimefaceError, IntegrityError
 from crimeface_lib.workflow.integrity import Finding, check_store
 from crimeface_lib.workflow.seal import read_heads
@@ -152,18 +152,18 @@ class IntegrityCheck:
         found: list[Finding] | None = None
         try:
             found = check_store(store, held=held, tell=lambda *told: self._tell(stop, *told))
-            result = "holds" if all(one.holds is not False for one in found) else "broken"
-            said = ""
+            result, said = _result(found), ""
         except _StoppedError:
             result, said = "stopped", "Stopped before the end: nothing can be said."
         except (CrimefaceError, OSError) as error:
-            result, said = "broken", f"The check could not be made to its end: {tidy(str(error), store)}."
+            result = "broken" if isinstance(error, IntegrityError) else "stopped"
+            said = f"The check could not be made to its end: {tidy(str(error), store)}."
         said += _log(store, user, result, found=found, held=len(held))
         if self._stop is not stop:  # signed out meanwhile
             return
         if found is not None:
             self.found, self.at = found, at
-        self._show(store, user, at, result, said)
+        self._show(store, found, result, said, when=f"Checked {utc(at)} by {user}. ")
         self._stop = None
         self._on_done()
 
@@ -179,20 +179,27 @@ class IntegrityCheck:
         self.bar.max, self.bar.value = max(of, 1), done
         self.count.value = f"{escape(what)}: {done} of {of}" if of > 1 else ""
 
-    def _show(self, store: CaseStore, user: str, at: datetime, result: str, said: str) -> None:
+    def _show(self, store: CaseStore, found: list[Finding] | None, result: str, said: str, *, when: str) -> None:
         self._progress.layout.display, self.button.disabled, self.stop.disabled = "none", False, True
-        found = self.found if result in ("holds", "broken") and not said.startswith("The check") else None
-        when = f"Checked {utc(at)} by {user}. "
-        if found is None:
-            self.line.value = status(said, state="problem" if result == "broken" else "idle")
-            return
-        bad = next((one for one in found if one.holds is False), None)
-        if bad is None:
-            self.line.value = status(f"Everything that was checked holds. {when}{said}", state="ready")
-        else:
-            first = f"{bad.what}: {tidy(bad.detail, store)}"
-            self.line.value = status(f"Something does not hold. First, {first}. {when}{said}", state="problem")
-        self.result.value = _findings_html(found, store)
+        state: State = "ready" if result == "holds" else "problem" if result == "broken" else "idle"
+        words = {
+            "holds": "Everything that was checked holds. ",
+            "partly": "What could be checked holds, not all could. ",
+        }
+        first = next((one for one in found or () if one.holds is False), None)
+        if first is not None:
+            words["broken"] = f"Something does not hold. First, {first.what}: {tidy(first.detail, store)}. "
+        about = words.get(result, "") + when if found is not None else ""
+        self.line.value = status(about + said, state=state)
+        self.result.value = _findings_html(found, store) if found is not None else ""
+
+
+def _result(found: list[Finding]) -> str:
+    """Return holds, broken, or partly where something that is always there could not be checked."""
+    if any(one.holds is False for one in found):
+        return "broken"
+    may_lack = ("left with the runs", "held elsewhere", "runs")
+    return "holds" if all(one.holds or one.what.endswith(may_lack) for one in found) else "partly"
 
 
 def last_check(store: CaseStore) -> Mapping[str, Any] | None:

@@ -98,7 +98,9 @@ def overview(review: GovernanceReview, *, checked: Mapping[str, Any] | None, now
     tiles.append(Tile("Searches and forecasts", f"{len(review.uses)}", said if len(review.uses) else "none",
                       "look" if unfinished else "fine"))  # fmt: skip
     waiting = review.reviews[review.reviews["state"].str.startswith("awaiting")]
-    said = f"the oldest for {_counted((now - waiting['asked'].min()).days, 'day')}" if len(waiting) else "none waits"
+    days = (now - waiting["asked"].min()).days if len(waiting) else 0
+    since = f"the oldest for {_counted(days, 'day')}" if days else "asked for today"
+    said = since if len(waiting) else "none waits"
     tiles.append(Tile("Lists that wait for reviewers", f"{len(waiting)}", said, "look" if len(waiting) else "fine"))
     refused = len(review.refusals)
     tiles.append(Tile("Refusals in the period", f"{refused}", "what the rules stopped" if refused else "none"))

@@ -186,8 +186,8 @@ class Records:
         rows = [row for row in self.with_content(sha256) if self.open(row["record"])["case"] == case]
         return str(rows[0]["item"]) if rows else None
 
-    def check_all(self, state: State, *, contents: bool, tell: Tell) -> int:
-        """Compare rows and objects with what the ledger says; return the number of items. ``tell`` hears of each.
+    def check_all(self, state: State) -> int:
+        """Compare rows and records with what the ledger says; return the number of items.
 
         Raises
         ------
@@ -200,9 +200,7 @@ class Records:
             raise IntegrityError(f"item {strange[0]} has a record and never came in")
         if gone := sorted(set(state.intake) - state.erased - set(rows)):
             raise IntegrityError(f"the record of item {gone[0]} is gone without an erasure")
-        look = self._vault.verify if contents else self._vault.describe
-        for done, (id, row) in enumerate(rows.items()):
-            tell(done, len(rows))
+        for id, row in rows.items():
             for kind in ("record", "notes"):
                 if row.get(kind) != state.committed.get((id, kind)):
                     raise IntegrityError(f"the {kind} of item {id} is not the one that the ledger commits to")
@@ -210,9 +208,28 @@ class Records:
                 for kind in ("record", "notes"):
                     if row.get(kind):
                         self._vault.verify(row[kind])
-                look(self.open(row["record"])["sha256"])
+                self._vault.describe(self.open(row["record"])["sha256"])
             except NotFoundError as error:
                 raise IntegrityError(f"content or record of item {id} is gone without an erasure") from error
             except IntegrityError as error:
                 raise IntegrityError(f"item {id}: {error}") from error
         return len(rows)
+
+    def check_contents(self, tell: Tell) -> None:
+        """Read every content through; others may bring in and erase meanwhile.
+
+        Raises
+        ------
+        IntegrityError : names the item whose content was changed or is gone.
+        """
+        rows = self.live()
+        for done, row in enumerate(rows):
+            tell(done, len(rows))
+            try:
+                self._vault.verify(self.open(row["record"])["sha256"])
+            except (NotFoundError, IntegrityError) as error:
+                if not self.documents.find(_TABLE, item=row["item"], state="live"):
+                    continue  # erased since we began
+                gone = f"content or record of item {row['item']} is gone without an erasure"
+                said = gone if isinstance(error, NotFoundError) else f"item {row['item']}: {error}"
+                raise IntegrityError(said) from error

@@ -341,7 +341,7 @@ class EvidenceStore(Uses):
         Parameters
         ----------
         checkpoint : one that was kept outside; without it a cut or rewritten ledger can't be seen.
-        contents : also read every object through.
+        contents : also read every object through; nobody has to wait for that.
         tell : called before each item with how many are done and how many there are; what it raises ends the check.
 
         Raises
@@ -351,8 +351,10 @@ class EvidenceStore(Uses):
         with held(self._lock):
             report = self._custody.ledger.verify(checkpoint)
             state = self._custody.state()
-            items = self._records.check_all(state, contents=contents, tell=tell)
+            items = self._records.check_all(state)
             unrecorded = len(set(self._vault.ids()) - self._records.addresses())
+        if contents:
+            self._records.check_contents(tell)
         return EvidenceReport(report.entries, report.root, report.checked_against, items, len(state.erased), unrecorded)
 
     # -- inside --------------------------------------------------------------------------------------------

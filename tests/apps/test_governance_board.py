@@ -19,7 +19,7 @@ from crimeface_lib.apps.governance_check import last_check
 from crimeface_lib.apps.governance_parts import PARTS, timeline_html
 from crimeface_lib.apps.governance_table import PAGE, PagedTable
 from crimeface_lib.core.clock import to_iso, utc_now
-from crimeface_lib.core.errors import RefusedError
+from crimeface_lib.core.errors import CrimefaceError, RefusedError
 from crimeface_lib.core.hashing import sha256_bytes
 from crimeface_lib.core.settings import Settings
 from crimeface_lib.governance import Dpia, Use, User, audit_bias, template
@@ -498,6 +498,45 @@ def test_an_altered_record_is_said_and_integrity_can_still_be_checked(settings):
     assert "Nothing can be shown: " in board.line.value
     assert [name for _, name in board.nav.options] == ["integrity"]
     assert "checked" in checked(board).lower()
+
+
+def test_a_long_check_keeps_nobody_out_and_an_item_erased_meanwhile_is_no_fault(settings):
+    store, seen = open_store(settings), []
+
+    def tell(done: int, of: int) -> None:
+        seen.append((done, of))
+        if done == 0:  # another process works on while the first content is read
+            other = open_store(settings).evidence
+            last = other.list(actor="demo-custodian", purpose="look")[-1]
+            other.delete(last.id, actor="demo-custodian", purpose="test of an erasure")
+
+    assert store.evidence.verify(tell=tell).items == 3
+    assert seen == [(0, 3), (1, 3), (2, 3)]
+    assert store.evidence.verify().erased == 1
+
+
+def test_what_could_not_be_checked_is_not_said_to_hold(settings, monkeypatch):
+    board = board_of(settings, "admin")
+
+    def busy(**options):
+        raise CrimefaceError("waited 120 s for evidence.lock; another process holds it")
+
+    monkeypatch.setattr(type(board.session.store.evidence), "verify", lambda self, **options: busy())
+    assert "What could be checked holds, not all could." in checked(board)
+    assert "waited 120 s" in board.check.result.value
+    assert number_of(board, "Integrity") == "Not checked"
+
+
+def test_a_section_that_cant_be_read_is_said(settings, monkeypatch):
+    board = board_of(settings, "admin")
+
+    def altered(self, **options):
+        raise KeyError("content")
+
+    monkeypatch.setattr(type(board.session.store.changes), "list", altered)
+    board.nav.value = "thresholds"
+    assert "not in the form that is written here (KeyError)" in board.line.value
+    assert [name for _, name in board.nav.options] == ["integrity"]
 
 
 def give(board: GovernanceBoard, data: bytes) -> None:
