@@ -157,7 +157,7 @@ def synthetic() -> np.ndarray:
     from crimeface_lib.synthetic import synthetic_watchlist
     from crimeface_lib.workflow import demo
 
-    return synthetic_watchlist(demo._ENTRIES, rng=make_rng(demo._SEED, stream="watchlist")).vectors
+    return synthetic_watchlist(demo._ENTRIES, rng=make_rng(demo.SEED, stream="watchlist")).vectors
 
 
 def test_no_template_is_anywhere_that_the_run_left_anything(demo_run, synthetic, traces_of):
