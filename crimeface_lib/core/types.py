@@ -1,7 +1,8 @@
-"""Array aliases. Shapes and units are said in docstrings; these say the element type."""
+"""Aliases: the element type of arrays, whose shapes and units docstrings say, and what is called with progress."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -13,3 +14,5 @@ IntArray: TypeAlias = npt.NDArray[np.int64]
 BoolArray: TypeAlias = npt.NDArray[np.bool_]
 ImageArray: TypeAlias = npt.NDArray[np.uint8]
 Json: TypeAlias = dict[str, Any]
+#: Called with how many are done, and of how many.
+Progress: TypeAlias = Callable[[int, int], object]

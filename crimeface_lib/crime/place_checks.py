@@ -12,7 +12,7 @@ from crimeface_lib.core.display import list_html
 from crimeface_lib.core.errors import InputError, ShapeError
 from crimeface_lib.core.random import Seed, make_rng
 from crimeface_lib.core.results import Result, to_plain
-from crimeface_lib.core.types import FloatArray
+from crimeface_lib.core.types import FloatArray, Progress
 from crimeface_lib.crime._history import read_history, reported, span
 from crimeface_lib.crime._models import run_model
 from crimeface_lib.crime.events import Events, found_by_policing
@@ -146,6 +146,7 @@ def check_places(
     share: float = 0.05,
     runs: int = 50,
     rng: Seed = None,
+    progress: Progress | None = None,
 ) -> PlaceChecks:
     """Check a forecast for feedback, exposure, stability and types found by policing, in one call.
 
@@ -154,6 +155,7 @@ def check_places(
     events, grid, risk : what the forecast was made from, and the forecast.
     groups : (C,) label of each cell's group of areas (``cell_groups`` makes it from a table); never of persons.
     share : of the cells that count as riskiest. runs : how often the events are drawn anew.
+    progress : called with how many of those are done, and of how many.
 
     Raises
     ------
@@ -171,7 +173,7 @@ def check_places(
     return PlaceChecks(
         feedback=simulate_feedback(rates, rng=rng),
         corrected=simulate_feedback(rates, corrected=True, rng=rng),
-        stability=stability(events, grid, risk, share=share, runs=runs, rng=rng),
+        stability=stability(events, grid, risk, share=share, runs=runs, rng=rng, progress=progress),
         exposure=None if groups is None else exposure(risk.risk, groups, share=share),
         discovered=pd.DataFrame(rows, columns=["type", "events", "left_out"]),
         model=risk.model,
@@ -180,7 +182,14 @@ def check_places(
 
 
 def stability(
-    events: Events, grid: Grid, risk: PlaceRisk, *, share: float = 0.05, runs: int = 50, rng: Seed = None
+    events: Events,
+    grid: Grid,
+    risk: PlaceRisk,
+    *,
+    share: float = 0.05,
+    runs: int = 50,
+    rng: Seed = None,
+    progress: Progress | None = None,
 ) -> Stability:
     """Make the forecast again from events drawn with replacement, and compare the riskiest cells.
 
@@ -205,4 +214,6 @@ def stability(
         chosen[top] += 1 / runs
         both = len(np.intersect1d(top, picked))
         overlap[k] = both / (len(top) + len(picked) - both)
+        if progress is not None:
+            progress(k + 1, runs)
     return Stability(chosen, overlap, share, picked)

@@ -12,7 +12,7 @@ from crimeface_lib.core.display import table_html
 from crimeface_lib.core.errors import InputError
 from crimeface_lib.core.random import Seed, make_rng
 from crimeface_lib.core.results import Result, to_plain
-from crimeface_lib.core.types import FloatArray, IntArray
+from crimeface_lib.core.types import FloatArray, IntArray, Progress
 from crimeface_lib.crime._history import DAY, History, read_history, reported, span
 from crimeface_lib.crime._models import MODEL_NAMES, MODELS, run_model
 from crimeface_lib.crime.events import Events
@@ -116,6 +116,7 @@ def evaluate_places(
     confidence: float = 0.95,
     resamples: int = 2000,
     rng: Seed = None,
+    progress: Progress | None = None,
 ) -> PlaceEvaluation:
     """Predict at each cut-off from what was known then, and score against what followed (rolling origin).
 
@@ -125,6 +126,7 @@ def evaluate_places(
     Parameters
     ----------
     settings : per model settings other than its own, as ``tune_places`` chose them; never for the baseline.
+    progress : called with how many cut-offs are done, and of how many.
 
     Raises
     ------
@@ -139,7 +141,7 @@ def evaluate_places(
         raise InputError(f"settings: got some for the baseline {BASELINE!r}, expected them for other models only")
     chosen = {name: (name, dict((settings or {}).get(name, {}))) for name in names}
     kept, excluded = reported(events, police_discovered=police_discovered)
-    trial = play_back(read_history(kept, grid), kept, cutoffs=cutoffs, horizon=horizon, runs=chosen)
+    trial = play_back(read_history(kept, grid), kept, cutoffs=cutoffs, horizon=horizon, runs=chosen, progress=progress)
     shares = sorted({*areas, *CURVE})
     every = score_rows(trial, shares)
     resampled = Resampled(len(trial.happened), resamples, confidence, rng)
@@ -181,6 +183,7 @@ def play_back(
     cutoffs: Iterable[object],
     horizon: str,
     runs: Mapping[str, tuple[str, Mapping[str, float]]],
+    progress: Progress | None = None,
 ) -> Trial:
     """Run each model (by name: model and settings) at each cut-off that can be scored.
 
@@ -189,7 +192,10 @@ def play_back(
     InputError : fewer than 2 such cut-offs.
     """
     trial = Trial([], [], {name: [] for name in runs}, {})
-    for cutoff in cutoffs:
+    dates = list(cutoffs)
+    for number, cutoff in enumerate(dates):
+        if progress is not None:
+            progress(number, len(dates))
         start, end = span(events, cutoff, horizon)
         label = str(start.astype("datetime64[D]"))
         if label in trial.labels:
@@ -202,6 +208,8 @@ def play_back(
         trial.happened.append(happened)
         for name, (model, settings) in runs.items():
             trial.risks[name].append(np.sum(list(run_model(model, past, end, settings).values()), axis=0))
+    if progress is not None:
+        progress(len(dates), len(dates))
     if len(trial.labels) < 2:
         raise InputError(
             f"cutoffs: got {len(trial.labels)} that can be scored, expected at least 2; skipped: {trial.skipped}"

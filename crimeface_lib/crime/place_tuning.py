@@ -11,6 +11,7 @@ from crimeface_lib.core.display import table_html
 from crimeface_lib.core.errors import InputError
 from crimeface_lib.core.random import Seed
 from crimeface_lib.core.results import Result, to_plain
+from crimeface_lib.core.types import Progress
 from crimeface_lib.crime._history import read_history, reported, span
 from crimeface_lib.crime._models import MODEL_NAMES, MODELS
 from crimeface_lib.crime.events import Events
@@ -86,6 +87,7 @@ def tune_places(
     confidence: float = 0.95,
     resamples: int = 2000,
     rng: Seed = None,
+    progress: Progress | None = None,
 ) -> PlaceTuning:
     """Try settings of a model at each cut-off and choose by the mean PAI, intervals over the cut-offs and paired.
 
@@ -93,6 +95,7 @@ def tune_places(
     ----------
     trials : settings to try, those to be replaced first; a small table of each model's by default.
     area : share of the area at which they are compared.
+    progress : called with how many cut-offs are done, and of how many.
 
     Raises
     ------
@@ -108,7 +111,7 @@ def tune_places(
     names = [", ".join(f"{k} = {v:g}" for k, v in t.items()) or "its own" for t in tried]
     kept, _ = reported(events, police_discovered=police_discovered)
     runs = {name: (model, settings) for name, settings in zip(names, tried, strict=True)}
-    trial = play_back(read_history(kept, grid), kept, cutoffs=cutoffs, horizon=horizon, runs=runs)
+    trial = play_back(read_history(kept, grid), kept, cutoffs=cutoffs, horizon=horizon, runs=runs, progress=progress)
     wide = score_rows(trial, [area]).pivot(index="cutoff", columns="model", values="pai")[list(runs)]
     resampled = Resampled(len(wide), resamples, confidence, rng)
     rows = []

@@ -13,6 +13,7 @@ import numpy as np
 from crimeface_lib.core.errors import InputError
 from crimeface_lib.core.random import Seed, make_rng
 from crimeface_lib.core.results import Result, to_plain
+from crimeface_lib.core.types import Progress
 from crimeface_lib.metrics.surface import align
 from crimeface_lib.reconstruction.fit import Fit, fit_landmarks
 from crimeface_lib.reconstruction.morphable import MorphableModel
@@ -68,7 +69,13 @@ class ViewGain(Result):
 
 
 def gain_of_views(
-    model: MorphableModel, views: list[View], *, shared_expression: bool = False, sets: int = 8, rng: Seed = None
+    model: MorphableModel,
+    views: list[View],
+    *,
+    shared_expression: bool = False,
+    sets: int = 8,
+    rng: Seed = None,
+    progress: Progress | None = None,
 ) -> ViewGain:
     """Fit to every choice of 1, 2, … photos and try each face on the photos left out.
 
@@ -78,6 +85,7 @@ def gain_of_views(
     Parameters
     ----------
     sets : at most so many choices of each number of photos; drawn by ``rng`` where there are more.
+    progress : called with how many numbers of photos are done, and of how many.
 
     Raises
     ------
@@ -104,6 +112,8 @@ def gain_of_views(
             sd = float(np.median(fit.vertex_sd[start:stop]))
             found.append((float(np.mean(left)) if left else np.nan, sd, apart, fit.information))
         rows.append(_row(count, found))
+        if progress is not None:
+            progress(count, len(views))
     table = pd.DataFrame(rows)
     return ViewGain(table, len(views), _warnings(table, whole))
 

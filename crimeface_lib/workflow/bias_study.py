@@ -18,6 +18,7 @@ from crimeface_lib.governance import BiasReport, StoredBiasReport, audit_bias
 from crimeface_lib.governance.bias import CROSS
 from crimeface_lib.metrics import MEASURES, differentials
 from crimeface_lib.reporting.bias_figures import MEASURE_NAMES
+from crimeface_lib.workflow.shown import Working
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -355,7 +356,8 @@ def compare_photos(
 
     from crimeface_lib.recognition import embed_images, score_pairs
 
-    found = embed_images((photos / file for file in files), embedder=embedder, detector=detector, which=which)
+    paths = Working("photos to templates").each([photos / file for file in files])
+    found = embed_images(paths, embedder=embedder, detector=detector, which=which, progress=False)
     place = {file: row for row, file in enumerate(files)}
     rows = np.array([[place[file] for file in pair] for pair in pairs])
     made = ~np.isin(rows, list(found.failures)).any(axis=1)

@@ -29,6 +29,7 @@ from crimeface_lib.workflow.config import RunConfig, input_fields
 from crimeface_lib.workflow.gated import SERIES_MODEL, check_dataset, run_under_permit
 from crimeface_lib.workflow.identity import identify
 from crimeface_lib.workflow.origin import code_version, login_name
+from crimeface_lib.workflow.passed_over import pass_over
 from crimeface_lib.workflow.samples import cautions
 from crimeface_lib.workflow.shown import DPI, NotShown, SavedFigure, SavedTable
 
@@ -348,6 +349,7 @@ def open_run(cfg: RunConfig, *, settings: Settings | None = None) -> Run:
         identify(store, actor, environ=os.environ)
     apply_on_open(store, actor=actor)
     cfg = cfg.model_copy(update={"actor": actor})
+    pass_over(cfg.without())
     store.require_cards(cfg)
     device = resolve_device(cfg.device if cfg.device != "auto" else settings.device)
     parameters = to_plain(cfg.model_dump(mode="json", exclude={"run", "store"}))

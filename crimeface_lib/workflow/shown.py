@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import time
 from base64 import b64encode
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from html import escape
-from typing import Any
+from typing import Any, TypeVar
 
+_Item = TypeVar("_Item")
+#: Seconds between two messages to a notebook.
+_BETWEEN = 0.3
 #: Pixels an inch of a saved figure.
 DPI = 150
 
@@ -62,24 +67,29 @@ class SavedTable:
 
 
 class Working:
-    """Shows how far long work is: in a notebook a line that is overwritten, else a bar where there is a terminal.
+    """Shows how far long work is: in a notebook a line that goes when it is done, else a bar where there is a terminal.
 
-    >>> with Working("photos to templates") as tell:
-    ...     tell(1, 2)
+    Hand it to a function as its ``progress``, or let it count what is taken from a list.
+
+    >>> Working("photos to templates")(1, 2)
+    >>> list(Working("photos").each(["a.jpg"]))
+    ['a.jpg']
     """
 
     def __init__(self, what: str) -> None:
         self._what = what
         self._line: Any = None
         self._bar: Any = None
+        self._began = self._told = 0.0
 
     def __enter__(self) -> Working:
         import sys
 
+        self._began = time.monotonic()
         if "ipykernel" in sys.modules and _in_notebook():
             from IPython.display import HTML, display
 
-            self._line = display(HTML(""), display_id=True)
+            self._line = display(HTML(f'<p class="cf-note">{escape(self._what)} …</p>'), display_id=True)
         else:
             from rich.console import Console
             from rich.progress import Progress
@@ -91,16 +101,44 @@ class Working:
         return self
 
     def __call__(self, done: int, total: int) -> None:
-        if self._line is not None:
-            from IPython.display import HTML
-
-            self._line.update(HTML(f'<p class="cf-note">{escape(self._what)}: {done:,} of {total:,}</p>'))
-        elif self._bar is not None:
+        if self._line is None and self._bar is None:
+            self.__enter__()
+        now = time.monotonic()
+        if self._bar is not None:
             self._bar.update(self._bar.task_ids[0], completed=done, total=total)
+        elif now - self._told > _BETWEEN:
+            self._told, left = now, (now - self._began) * (total - done) / max(done, 1)
+            words = f"{self._what}: {done:,} of {total:,}, {_in_words(left)} to go" if done else f"{self._what} …"
+            self._show(f'<p class="cf-note">{escape(words)}</p>')
+        if done >= total:
+            self.__exit__()
+
+    def each(self, items: Sequence[_Item]) -> Iterator[_Item]:
+        """Yield the items, telling how many are done."""
+        for number, item in enumerate(items):
+            self(number, len(items))
+            yield item
+        self(len(items), len(items))
 
     def __exit__(self, *error: object) -> None:
         if self._bar is not None:
             self._bar.stop()
+        elif self._line is not None:
+            self._show("<span></span>")
+
+    def _show(self, html: str) -> None:
+        from IPython.display import HTML
+
+        self._line.update(HTML(html))
+
+
+def _in_words(seconds: float) -> str:
+    """Return about how long.
+
+    >>> _in_words(7), _in_words(200)
+    ('about 7 s', 'about 3 min')
+    """
+    return f"about {seconds:.0f} s" if seconds < 90 else f"about {seconds / 60:.0f} min"
 
 
 def _in_notebook() -> bool:

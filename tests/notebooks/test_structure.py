@@ -6,6 +6,7 @@ The page to start from is a tour: it runs on samples, has no config and opens no
 from __future__ import annotations
 
 import ast
+import builtins
 import re
 from pathlib import Path
 
@@ -102,7 +103,7 @@ def test_a_page_without_its_input_says_so_in_one_sentence(name):
 
 def test_cells_are_short_and_hold_no_logic(notebook):
     for cell in code_cells(notebook):
-        lines = [line for line in cell.source.splitlines() if line.strip()]
+        lines = [line for line in cell.source.splitlines() if line.strip() and not line.startswith("# only with: ")]
         assert len(lines) <= 8, cell.source
         tree = ast.walk(ast.parse(cell.source))
         banned = (ast.FunctionDef, ast.ClassDef, ast.For, ast.While, ast.Try, ast.With, ast.Lambda)
@@ -117,3 +118,28 @@ def test_words_stand_before_each_figure(notebook):
             words = [before.source for before in cells[max(0, place - 2) : place] if before.cell_type == "markdown"]
             assert words, f"no words before: {cell.source}"
             assert len(words[-1].split()) >= 15, f"tell what to look at: {words[-1]}"
+
+
+# -- parts that settings leave out -------------------------------------------------------------------------------
+def parts(cell):
+    return [tag for tag in cell.metadata.get("tags", []) if tag != "parameters"]
+
+
+def test_a_part_that_settings_may_leave_out_says_so_in_its_first_line(notebook):
+    """The job drops cells by their tags; a kernel is told none, and passes them over by that line."""
+    for cell in code_cells(notebook):
+        marked = re.match(r"# only with: (.+)\n", cell.source)
+        assert (marked[1].split(", ") if marked else []) == parts(cell), cell.source
+
+
+def test_no_cell_needs_what_a_part_left_out_would_have_made(notebook):
+    cells = code_cells(notebook)
+    for left_out in {tag for cell in cells for tag in parts(cell)}:
+        made = set(dir(builtins))
+        for cell in cells:
+            if left_out not in parts(cell):
+                names = [node for node in ast.walk(ast.parse(cell.source)) if isinstance(node, ast.Name)]
+                made |= {node.id for node in names if isinstance(node.ctx, ast.Store)}
+                made |= {alias.asname or alias.name for node in ast.walk(ast.parse(cell.source))
+                         if isinstance(node, ast.Import | ast.ImportFrom) for alias in node.names}  # fmt: skip
+                assert {node.id for node in names} <= made, f"without {left_out}: {cell.source}"
