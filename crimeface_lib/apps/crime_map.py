@@ -5,12 +5,14 @@ The page is there at once; the events are read behind it. Without tiles in the c
 
 from __future__ import annotations
 
+import asyncio
 import threading
-from typing import Any
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
 
 from traitlets.log import get_logger
 
-from crimeface_lib.apps.map_data import AppEvents, load_app_events
+from crimeface_lib.apps.map_data import AppEvents, CellMonths, load_app_events
 from crimeface_lib.apps.map_view import MapView
 from crimeface_lib.apps.page import column, html, status
 from crimeface_lib.apps.session import Session
@@ -18,6 +20,9 @@ from crimeface_lib.core.errors import CrimefaceError
 from crimeface_lib.core.settings import Settings, load_settings
 from crimeface_lib.workflow.apps_config import CrimeMapSection, load_apps_config
 from crimeface_lib.workflow.crime_pages import named_borders
+
+if TYPE_CHECKING:
+    import geopandas as gpd
 
 _LOADING = "Reading the recorded crime: some seconds for a large force…"
 _OUR_FAULT = "Something went wrong on our side: the server's log has the details."
@@ -49,20 +54,29 @@ class CrimeMap:
         return self.widget._repr_mimebundle_(**options)
 
     def load(self) -> threading.Thread:
-        """Read and show what ``load_app_events`` finds, in the background; what is wrong is said on the page."""
-        thread = threading.Thread(target=self._load, daemon=True)
+        """Read what ``load_app_events`` finds in the background, then show it; what is wrong is said on the page."""
+        try:
+            # widgets are made where the kernel answers the page: while it lists them, another thread must make none
+            show = asyncio.get_running_loop().call_soon_threadsafe
+        except RuntimeError:  # no page waits
+            show = _at_once
+        thread = threading.Thread(target=self._load, args=(show,), daemon=True)
         thread.start()
         return thread
 
-    def _load(self) -> None:
+    def _load(self, show: Callable[..., object]) -> None:
+        import plotly.graph_objects as go
+
         try:
-            self.show(load_app_events(settings=self.settings))
+            prepared = self._prepare(load_app_events(settings=self.settings))
+            _ = go.FigureWidget  # slow to import the first time
+            show(self._put, *prepared)
         except CrimefaceError as error:
-            self._stage.children = (html(status(f"No map: {error}.", state="problem")),)
+            show(self._fail, f"No map: {error}.")
         except Exception:
             logger = get_logger()  # the kernel's own: what is printed here would go to the page
-            logger.exception("showing the map failed")
-            self._stage.children = (html(status(_OUR_FAULT, state="problem")),)
+            logger.exception("reading the events failed")
+            show(self._fail, _OUR_FAULT)
 
     def show(self, source: AppEvents) -> MapView:
         """Show events; the map is whole before it is on the page.
@@ -71,10 +85,26 @@ class CrimeMap:
         ------
         InputError : no event has a location, or the cells are too fine. What ``named_borders`` raises.
         """
+        return self._put(*self._prepare(source))
+
+    def _prepare(self, source: AppEvents) -> tuple[CellMonths, CrimeMapSection, gpd.GeoDataFrame | None]:
+        """Return all that takes time, without making a widget."""
         config = self._config or load_apps_config(self.settings).crime_map
-        borders = None
+        data, borders = CellMonths(source, cell=config.cell), None
         if config.boundaries is not None:
             borders = named_borders(config.boundaries, crs=source.events.crs, column=config.boundary_name)
-        self.view = MapView(source, config=config, session=self.session, borders=borders)
+        data.areas(borders)
+        data.density(None, bandwidth=config.bandwidth)
+        return data, config, borders
+
+    def _put(self, data: CellMonths, config: CrimeMapSection, borders: gpd.GeoDataFrame | None) -> MapView:
+        self.view = MapView(data, config=config, session=self.session, borders=borders)
         self._stage.children = (self.view.widget,)
         return self.view
+
+    def _fail(self, text: str) -> None:
+        self._stage.children = (html(status(text, state="problem")),)
+
+
+def _at_once(call: Callable[..., object], *arguments: Any) -> None:
+    call(*arguments)

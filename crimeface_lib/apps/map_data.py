@@ -66,7 +66,7 @@ class CellMonths:
 
     Parameters
     ----------
-    events : at least one with a location.
+    source : events, at least one with a location.
     cell : side of a cell, metres.
 
     Attributes
@@ -75,10 +75,11 @@ class CellMonths:
         index into ``events.types``. published, whole : (M,) whether any force, and whether every force, has the month.
     """
 
-    def __init__(self, events: Events, *, cell: float) -> None:
+    def __init__(self, source: AppEvents, *, cell: float) -> None:
         import pandas as pd
 
-        self.events, self.grid = events, make_grid(events, cell=cell)
+        events = source.events
+        self.events, self.sha256, self.grid = events, source.sha256, make_grid(events, cell=cell)
         self.cell = self.grid.index_events(events)
         month = events.frame["month"].to_numpy().astype("datetime64[M]").astype(np.int64)
         self.month = month - events.months[0].ordinal
@@ -123,7 +124,10 @@ class CellMonths:
         return self.keep(("name", cell), lambda: self._name(self.rows(cell)))
 
     def areas(self, borders: gpd.GeoDataFrame | None) -> dict[str, BoolArray]:
-        """Return (C,) which cells belong to each area, by name: a border's, else the district's, else the force's."""
+        """Return (C,) which cells belong to each area, by name: those of ``borders``, else the districts."""
+        return self.keep(("areas", id(borders)), lambda: self._areas(borders))
+
+    def _areas(self, borders: gpd.GeoDataFrame | None) -> dict[str, BoolArray]:
         from crimeface_lib.crime.groups import NO_GROUP
         from crimeface_lib.workflow.crime_pages import NOWHERE, names_at
 

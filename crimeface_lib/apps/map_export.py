@@ -41,7 +41,6 @@ class MapExport:
     inside: BoolArray
     forecast: MapForecast | None
     bandwidth: float
-    sha256: str
     borders: Any = None
 
     @property
@@ -124,7 +123,7 @@ class MapExport:
         head = [
             f"crimeface: {shown}. {self.title}. {self.completeness[0].upper()}{self.completeness[1:]}.",
             f"Layer: {self.choice.layer}; {what}, in {crs.to_string()}, metres.",
-            f"Source: {self.data.events.attribution} SHA-256 of what was read: {self.sha256}.",
+            f"Source: {self.data.events.attribution} SHA-256 of what was read: {self.data.sha256}.",
             left_out,
             *self.data.events.caveats[:2],
             *(self.forecast.limits if self.forecast else ()),

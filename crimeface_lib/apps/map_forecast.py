@@ -104,14 +104,12 @@ class MapForecast:
         )
 
 
-def make_forecast(
-    session: Session, data: CellMonths, kind: str | None, *, config: CrimeMapSection, sha256: str
-) -> MapForecast:
+def make_forecast(session: Session, data: CellMonths, kind: str | None, *, config: CrimeMapSection) -> MapForecast:
     """Return the forecast of the horizon after the last month, if an approved DPIA covers it.
 
     Parameters
     ----------
-    kind : a type; None takes all but those found by policing. sha256 : of what the events were read from.
+    kind : a type; None takes all but those found by policing.
 
     Raises
     ------
@@ -140,7 +138,7 @@ def make_forecast(
         )
     permit = store.gate.check(Use("place_prediction", purpose, dataset, config.model, MODEL_VERSION, user.id))
     at = str(events.months[-1] + 1)
-    options = {"horizon": config.horizon, "inputs": [sha256]}
+    options = {"horizon": config.horizon, "inputs": [data.sha256]}
     risk = run_under_permit(store, permit, predict_places, events, data.grid, at=at, model=config.model, **options)
     try:
         past = [str(month) for month in events.months[-_TRIED:]]

@@ -9,7 +9,7 @@ import ipywidgets as widgets
 import numpy as np
 
 from crimeface_lib.apps.map_cell import ASK, cell_html, highest
-from crimeface_lib.apps.map_data import AppEvents, CellMonths
+from crimeface_lib.apps.map_data import CellMonths
 from crimeface_lib.apps.map_export import MapExport, links_html
 from crimeface_lib.apps.map_forecast import MapForecast, make_forecast
 from crimeface_lib.apps.map_layers import ALL, FORECAST, LAYERS, Choice, Layer, make_layer
@@ -40,20 +40,14 @@ class MapView:
 
     Parameters
     ----------
-    source : events, at least one with a location. borders : drawn as lines, and their names to choose from.
-    session : who looks; a forecast asks it.
-
-    Raises
-    ------
-    InputError : no event has a location, or the cells are too fine.
+    borders : drawn as lines, and their names to choose from. session : who looks; a forecast asks it.
     """
 
     def __init__(
-        self, source: AppEvents, *, config: CrimeMapSection, session: Session, borders: gpd.GeoDataFrame | None = None
+        self, data: CellMonths, *, config: CrimeMapSection, session: Session, borders: gpd.GeoDataFrame | None = None
     ) -> None:
-        self.events, self.source, self.config, self.session = source.events, source, config, session
-        self.data, self.borders = CellMonths(source.events, cell=config.cell), borders
-        self.grid, self.areas = self.data.grid, self.data.areas(borders)
+        self.data, self.config, self.session, self.borders = data, config, session, borders
+        self.events, self.grid, self.areas = data.events, data.grid, data.areas(borders)
         self.cell: int | None = None
         self.forecast: MapForecast | None = None
         self._quiet = False
@@ -198,7 +192,7 @@ class MapView:
         kind = self.choice.kind
         self.status.value = status("Making the forecast, and trying it on past months…", state="busy")
         try:
-            self.forecast = make_forecast(self.session, self.data, kind, config=self.config, sha256=self.source.sha256)
+            self.forecast = make_forecast(self.session, self.data, kind, config=self.config)
             self.status.value = ""
         except CrimefaceError as error:
             self._quiet = True
@@ -275,8 +269,7 @@ class MapView:
     def export(self) -> MapExport:
         """Return what is shown, ready to be written to files."""
         return MapExport(
-            self.data, self.choice, self.layer_shown, self._inside(), self.forecast, self.config.bandwidth,
-            self.source.sha256, self.borders,
+            self.data, self.choice, self.layer_shown, self._inside(), self.forecast, self.config.bandwidth, self.borders
         )  # fmt: skip
 
     def make_files(self) -> None:

@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 
 from crimeface_lib.apps import CrimeMap, Session, load_app_events
-from crimeface_lib.apps.map_data import AppEvents
+from crimeface_lib.apps.map_data import AppEvents, CellMonths
 from crimeface_lib.apps.map_layers import scale_top
 from crimeface_lib.apps.map_view import EVERYWHERE, MapView
 from crimeface_lib.core.errors import InputError
@@ -24,7 +24,7 @@ CELL = 500.0
 @pytest.fixture(scope="module")
 def view(events, tmp_path_factory) -> MapView:
     session = Session(settings=Settings(home=tmp_path_factory.mktemp("home")), environ={})
-    return MapView(AppEvents(events, "0" * 64), config=CrimeMapSection(cell=CELL), session=session)
+    return MapView(CellMonths(AppEvents(events, "0" * 64), cell=CELL), config=CrimeMapSection(), session=session)
 
 
 @pytest.fixture(autouse=True)
@@ -65,7 +65,7 @@ def plain(text: str) -> str:
 
 
 def test_the_map_starts_whole(view, events):
-    fresh = MapView(view.source, config=view.config, session=view.session)
+    fresh = MapView(view.data, config=view.config, session=view.session)
     assert np.nanmax(fresh.map.figure.data[0].z) > 0
     assert "per km²" in fresh.map.figure.data[0].colorbar.title.text
     assert not fresh.map.figure.layout.shapes[0].visible

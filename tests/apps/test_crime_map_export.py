@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 
 from crimeface_lib.apps import Session
-from crimeface_lib.apps.map_data import AppEvents
+from crimeface_lib.apps.map_data import AppEvents, CellMonths
 from crimeface_lib.apps.map_view import MapView
 from crimeface_lib.core.settings import Settings
 from crimeface_lib.workflow.apps_config import CrimeMapSection
@@ -22,7 +22,7 @@ SHA = "b" * 64
 @pytest.fixture(scope="module")
 def view(events, tmp_path_factory) -> MapView:
     session = Session(settings=Settings(home=tmp_path_factory.mktemp("home")), environ={})
-    return MapView(AppEvents(events, SHA), config=CrimeMapSection(cell=500.0), session=session)
+    return MapView(CellMonths(AppEvents(events, SHA), cell=500.0), config=CrimeMapSection(), session=session)
 
 
 def table(view) -> tuple[str, pd.DataFrame]:

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from crimeface_lib.apps import Session
-from crimeface_lib.apps.map_data import AppEvents
+from crimeface_lib.apps.map_data import AppEvents, CellMonths
 from crimeface_lib.apps.map_view import MapView
 from crimeface_lib.core.clock import utc_now
 from crimeface_lib.crime import predict_places
@@ -40,8 +40,10 @@ def store(team) -> CaseStore:
 
 @pytest.fixture
 def view(team, events) -> MapView:
-    config = CrimeMapSection(cell=500.0, dataset=CRIMES)
-    return MapView(AppEvents(events, SHA), config=config, session=Session(settings=team, environ={}))
+    config = CrimeMapSection(dataset=CRIMES)
+    return MapView(
+        CellMonths(AppEvents(events, SHA), cell=500.0), config=config, session=Session(settings=team, environ={})
+    )
 
 
 @pytest.fixture
@@ -136,8 +138,8 @@ def test_a_role_that_was_taken_away_meanwhile_is_refused(view, approved, store):
 
 
 def test_the_sample_is_not_forecast_under_another_datasets_name(view, events):
-    config = CrimeMapSection(cell=500.0, dataset="police.uk-street")
-    other = MapView(AppEvents(events, SHA), config=config, session=view.session)
+    config = CrimeMapSection(dataset="police.uk-street")
+    other = MapView(CellMonths(AppEvents(events, SHA), cell=500.0), config=config, session=view.session)
     view.session.sign_in("rhea", PASSWORD)
     other.layer.value = "forecast"
     assert "are the synthetic sample" in other.status.value
@@ -149,9 +151,11 @@ def test_the_demonstration_forecasts_the_sample_only(team, events):
         demo.people.add(user, by=None if user.id == "demo-admin" else PEOPLE[0])
     approve(demo, PURPOSE, CRIMES, author=PEOPLE[1], dpo=PEOPLE[2], approver=PEOPLE[3])
     session = Session(settings=team, environ={})
-    config = CrimeMapSection(cell=500.0)
-    sample = MapView(AppEvents(events, SHA), config=config, session=session)
-    real = MapView(AppEvents(replace(events, attribution="A force"), SHA), config=config, session=session)
+    config = CrimeMapSection()
+    sample = MapView(CellMonths(AppEvents(events, SHA), cell=500.0), config=config, session=session)
+    real = MapView(
+        CellMonths(AppEvents(replace(events, attribution="A force"), SHA), cell=500.0), config=config, session=session
+    )
     session.open_demonstration("demo-researcher")
     sample.layer.value = real.layer.value = "forecast"
     assert sample.forecast is not None
