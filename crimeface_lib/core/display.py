@@ -108,7 +108,7 @@ def brief(value: Any, *, missing: str = "–", float_format: Callable[[float], s
     >>> brief(1234.5), brief(0.123456), brief(True), brief(None), brief({"a": [1, 2]})
     ('1,234', '0.1235', 'yes', '–', 'a: 1, 2')
     """
-    again = {"missing": missing, "float_format": float_format}
+    again: dict[str, Any] = {"missing": missing, "float_format": float_format}
     shape = getattr(value, "shape", None)
     if shape == ():  # a number of numpy
         value, shape = value.item(), None

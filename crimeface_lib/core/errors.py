@@ -16,6 +16,8 @@ CrimefaceError                      exit code 1: our fault, or the machine's
 
 from __future__ import annotations
 
+import textwrap
+
 
 class CrimefaceError(Exception):
     """Root of all errors raised on purpose by this library."""
@@ -34,7 +36,8 @@ class CrimefaceError(Exception):
 
         shell = get_ipython()
         if shell is None or (self.exit_code > 1 and shell.InteractiveTB.mode == "Context"):
-            return [f"\x1b[31m{type(self).__name__}\x1b[0m: {self}"]
+            sentence = f"{type(self).__name__}: {self}"  # JupyterLab breaks long lines inside of words
+            return [textwrap.fill(sentence, 88, break_long_words=False, break_on_hyphens=False)]
         lines: list[str] = shell.InteractiveTB.structured_traceback(type(self), self, self.__traceback__, tb_offset=1)
         return lines
 
