@@ -14,9 +14,12 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+from jinja2 import ChoiceLoader, FileSystemLoader
+from jupyter_server.base.handlers import Template404
 from jupyter_server.services.kernels.kernelmanager import AsyncMappingKernelManager
 from voila.app import Voila
 from voila.static_file_handler import MultiStaticFileHandler
+from voila.utils import create_include_assets_functions
 
 from crimeface_lib.workflow.apps_config import load_apps_config
 
@@ -82,6 +85,14 @@ class CrimefaceVoila(Voila):  # type: ignore[misc]  # untyped
         headers = self.tornado_settings["headers"]
         key = "Content-Security-Policy"
         headers[key] = content_policy(headers[key], load_apps_config().crime_map.tiles_origin)
+
+    def init_settings(self) -> dict[str, Any]:
+        """Return Voila's settings; the pages that Jupyter's server makes itself come from our templates too."""
+        settings: dict[str, Any] = super().init_settings()
+        pages = settings["jinja2_env"]
+        pages.loader = ChoiceLoader([FileSystemLoader(self.template_paths), pages.loader])
+        pages.globals.update(create_include_assets_functions(self.voila_configuration.template, self.base_url))
+        return settings | {"default_handler_class": Template404}
 
     def page_config(self, page_config: dict[str, Any], *, notebook_path: str, **_: Any) -> dict[str, Any]:
         """Return what the page is told, with the addresses of files that it may keep."""

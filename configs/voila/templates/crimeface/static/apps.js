@@ -35,6 +35,7 @@
       set(node, "role", "img");
       set(node, "aria-label", "Map; its figures are in the text beside and below it.");
     },
+    "[title=null]": (node) => node.removeAttribute("title"),
     ".modebar-btn": (node) => {
       set(node, "role", "button");
       set(node, "aria-label", node.dataset.title);
@@ -75,4 +76,23 @@
       look();
     });
   }).observe(document.documentElement, {childList: true, subtree: true, attributeFilter: ["class"]});
+
+  // a page whose kernel has gone, with the server or by itself, says so
+  const { baseUrl, kernelId } = JSON.parse(document.getElementById("jupyter-config-data").textContent);
+  let missed = 0;
+  const ask = async () => {
+    if (document.hidden || missed > 1) return;
+    const answer = await fetch(`${baseUrl}api/kernels/${kernelId}`, { redirect: "manual" }).catch(() => null);
+    missed = answer?.ok ? 0 : missed + 1;
+    if (missed === 1) setTimeout(ask, 1000);
+    if (missed < 2) return;
+    const said = document.createElement("p");
+    said.className = "cf-status cf-problem";
+    said.setAttribute("role", "alert");
+    said.innerHTML = 'Nothing answers this page any more: the apps were stopped, or it was left for long. '
+      + '<a href="">Load it again</a>; where they were started anew, use the newest link.';
+    document.getElementById("cf-main").prepend(said);
+  };
+  setInterval(ask, 10000);
+  document.addEventListener("visibilitychange", ask);
 })();
