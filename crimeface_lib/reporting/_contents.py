@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from base64 import b64decode
 from dataclasses import dataclass
 from html import unescape
 from itertools import count
@@ -21,6 +22,8 @@ _TABLE = re.compile(
 )
 _PERCENT = re.compile(r"(?<=[\d)])[ \u00a0\u2009\u202f]%")
 _SHORT = 14  # rows of a table that paper keeps on one page
+_WIDE = 9  # columns from which a table is set small on paper
+_TALL = 1.2  # height over width of a picture that may take a whole page
 _LONGEST = 110  # characters of a caption that the list of figures shows
 
 
@@ -63,17 +66,26 @@ def number_parts(body: str) -> tuple[str, list[Entry]]:
         if width := re.search(r' width="(\d+)"', image):  # of a figure as wide as the page, on any page
             share = min(1.0, int(width[1]) / (FULL_WIDTH * PIXELS_PER_INCH))
             image = image.replace(width[0], f' style="--share:{share:.3f}"', 1)
-        return f'<figure class="cf-figure" id="{anchor}">{_SCROLL}{image}</div>{words}</figure>'
+        kind = "cf-figure cf-tall" if _aspect(image) > _TALL else "cf-figure"
+        return f'<figure class="{kind}" id="{anchor}">{_SCROLL}{image}</div>{words}</figure>'
 
     def table(found: re.Match[str]) -> str:
         _, head, caption, rest = found.groups()
         if not caption:
             return f"{_SCROLL}{head}{rest}</div>"
         anchor, words = enter("Table", next(tables), caption)
-        short = " cf-short" if rest.count("<tr") <= _SHORT else ""
-        return f'<figure class="cf-tabled{short}" id="{anchor}">{words}{_SCROLL}{head}{rest}</div></figure>'
+        kinds = "cf-tabled" + " cf-short" * (rest.count("<tr") <= _SHORT)
+        kinds += " cf-wide" * (rest.partition("</tr>")[0].count("<th") >= _WIDE)
+        return f'<figure class="{kinds}" id="{anchor}">{words}{_SCROLL}{head}{rest}</div></figure>'
 
     return _TABLE.sub(table, _FIGURE.sub(figure, body)), entries
+
+
+def _aspect(image: str) -> float:
+    """Return height over width of a picture, where it is a PNG."""
+    found = re.search(r"data:image/png;base64,([\w+/]{32})", image)
+    head = b64decode(found[1]) if found else bytes(24)
+    return int.from_bytes(head[20:24]) / (int.from_bytes(head[16:20]) or 1)
 
 
 def typeset(text: str) -> str:

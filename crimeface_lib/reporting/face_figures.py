@@ -106,12 +106,13 @@ def contact_sheet(pictures: Sequence[Any], captions: Sequence[str], *, columns: 
     images = [check_image(picture, name=f"picture {k}") for k, picture in enumerate(pictures)]
     columns = min(columns, len(images))
     rows = -(-len(images) // columns)
-    tallest = max(image.shape[0] / image.shape[1] for image in images)
+    shapes = [image.shape[0] / image.shape[1] for image in images]
+    tallest = [max(shapes[row * columns : (row + 1) * columns]) for row in range(rows)]
     lines = max(caption.count("\n") for caption in captions) + 1
+    heights = [7.0 / columns * tall + 0.16 * lines + 0.08 for tall in tallest]
     with house_style():
-        figure = new_figure(height=rows * (7.0 / columns * tallest + 0.16 * lines + 0.08),
-                            alt=f"{len(images)} pictures with captions")  # fmt: skip
-        grid = figure.subplots(rows, columns, squeeze=False).ravel()
+        figure = new_figure(height=sum(heights), alt=f"{len(images)} pictures with captions")
+        grid = figure.subplots(rows, columns, squeeze=False, height_ratios=heights).ravel()
         for axes in grid:
             axes.set_axis_off()
         for axes, image, caption in zip(grid, images, captions, strict=False):

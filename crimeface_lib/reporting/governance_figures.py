@@ -16,6 +16,7 @@ from crimeface_lib.reporting.style import (
     LINE,
     MUTED,
     ORANGE,
+    PAPER,
     PURPLE,
     VERMILLION,
     house_style,
@@ -125,12 +126,48 @@ def moved_figure(results: pd.DataFrame, *, most: int = 15) -> Figure | None:
         figure = new_figure(height=0.8 + 0.34 * len(rows), alt=f"{len(rows)} numbers by run, as shares of the median")
         axes = figure.subplots()
         axes.axvline(100, color=LINE, linewidth=0.8, zorder=1)
-        for number in numbers:
-            axes.plot(share[number], range(len(rows)), linestyle="", marker=f"${number}$", color=BLUE, markersize=6)
+        axes.plot(share, range(len(rows)), linestyle="", alpha=0)  # for the axis to reach all
+        width = float(np.ptp(share.to_numpy())) or 1.0
+        for place, values in enumerate(share.to_numpy()):
+            for at, together in _close(values, within=0.035 * width):
+                axes.text(
+                    at,
+                    place,
+                    _numbers([numbers[k] for k in together]),
+                    color=BLUE,
+                    size=8,
+                    weight="bold",
+                    ha="center",
+                    va="center",
+                    bbox={"facecolor": PAPER, "edgecolor": "none", "pad": 0.8},
+                )
+        axes.margins(x=0.08)
         labels = ["\n".join(wrap(name.replace("_", " "), 46)[:2]) for name in names]
         axes.set_yticks(range(len(rows)), labels, fontsize=7)
         axes.set_ylim(len(rows) - 0.5, -0.5)
-        axes.set_xlabel("share of the median of the runs (%); digits are the runs' numbers")
+        axes.set_xlabel("share of the median of the runs, %; digits: the runs, those that lie close on one label")
         axes.grid(axis="y")
         axes.tick_params(axis="y", length=0)
     return figure
+
+
+def _close(values: np.ndarray, *, within: float) -> list[tuple[float, list[int]]]:
+    """Return values that lie close to one another together: their mean, and the places of each."""
+    order = np.argsort(values, kind="stable")
+    parts = np.split(order, np.flatnonzero(np.diff(values[order]) > within) + 1)
+    return [(float(values[part].mean()), sorted(part.tolist())) for part in parts]
+
+
+def _numbers(numbers: list[str]) -> str:
+    """Return run numbers in few signs.
+
+    >>> _numbers(["1", "2", "3", "5"])
+    '1–3, 5'
+    """
+    runs: list[list[int]] = []
+    for number in map(int, numbers):
+        if runs and number == runs[-1][-1] + 1:
+            runs[-1].append(number)
+        else:
+            runs.append([number])
+    return ", ".join(f"{run[0]}–{run[-1]}" if len(run) > 2 else ", ".join(map(str, run)) for run in runs)

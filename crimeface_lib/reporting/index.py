@@ -10,6 +10,7 @@ from urllib.parse import quote
 
 from crimeface_lib.core.errors import NotFoundError
 from crimeface_lib.core.files import write_atomic
+from crimeface_lib.reporting._contents import typeset
 from crimeface_lib.reporting.publish import POLICY, STATUSES, environment, format_started, page_css
 
 _PICTURES = {".png", ".jpg", ".jpeg", ".svg", ".webp"}
@@ -46,14 +47,15 @@ def _read_run(path: Path) -> dict[str, Any]:
     outputs = [link for output in record.get("outputs") or [] if (link := _link(path.parent, output))]
     pages = [link for _, link in outputs if link.endswith(".html")]
     own = [link for link in pages if PurePosixPath(link).stem == record.get("notebook")]  # else the first there is
-    thumbnail = next((link for title, link in outputs if _is_thumbnail(title, link)), None)
+    figures = [link for _, link in outputs if PurePosixPath(link).parent.name == "figures" and link.endswith(".png")]
+    thumbnail = next((link for title, link in outputs if _is_thumbnail(title, link)), next(iter(figures), None))
     links = [(title, link) for title, link in outputs if link.endswith((".html", ".pdf"))]
     return {
         "id": str(record.get("id") or name),
         "title": str(record.get("title") or record.get("notebook") or name),
         "status": status if (status := record.get("status")) in STATUSES else "unreadable",
         "reason": str(record.get("reason") or ""),
-        "headline": str(record.get("headline") or ""),
+        "headline": typeset(str(record.get("headline") or "")),
         "started": format_started(record.get("started")),
         "report": next(iter(own + pages), None),
         "thumbnail": thumbnail,

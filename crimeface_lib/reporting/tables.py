@@ -133,7 +133,9 @@ def _cell(value: object) -> str:
     number = value.item() if hasattr(value, "item") else value
     if isinstance(number, int):
         return format_count(number)
-    return f"{number:.4g}".replace("-", "−") if isinstance(number, float) else str(number)
+    if isinstance(number, float):  # never as a power of ten where a reader would write the number out
+        return (f"{number:,.0f}" if 1e4 <= abs(number) < 1e15 else f"{number:.4g}").replace("-", "−")
+    return str(number)
 
 
 def _numeric(text: str) -> bool:

@@ -13,6 +13,7 @@ import numpy as np
 from crimeface_lib.core.errors import InputError, IntegrityError
 from crimeface_lib.core.results import Result
 from crimeface_lib.core.types import ImageArray
+from crimeface_lib.reporting.publish import format_started
 from crimeface_lib.workflow.seal import MANIFEST, read_manifest, verify_run
 
 if TYPE_CHECKING:
@@ -46,6 +47,25 @@ class RunComparison(Result):
     def to_frame(self) -> pd.DataFrame:
         return self.results
 
+    def differences_shown(self) -> pd.DataFrame:
+        """Return what the runs differ in: a row a run where runs are more than differences, else a row a difference."""
+        short = self.differences.assign(name=[self._short(name, ".") for name in self.differences["name"]])
+        if len(self.runs) <= len(short) or short.empty or short["name"].duplicated().any():
+            return short
+        return short.drop(columns="what").set_index("name").T.rename_axis(index="run", columns=None).reset_index()
+
+    def results_shown(self, *, most: int = 60) -> pd.DataFrame:
+        """Return the numbers that differ most: one column of words, one a run, the range."""
+        table = self.results.head(most)
+        names = [f"{n}, {t}, {c}" + (f": {row}" if row else "") for n, t, row, c in table.iloc[:, :4].to_numpy()]
+        words = [self._short(name, ", ").replace("_", " ") for name in names]
+        return table.iloc[:, 4:].assign(**{"what differs": words})[["what differs", *table.columns[4:]]]
+
+    def _short(self, name: str, end: str) -> str:
+        """Return a name without the notebook, where all runs are of one."""
+        one = set(self.runs["notebook"])
+        return name.removeprefix(f"{next(iter(one))}{end}") if len(one) == 1 else name
+
     def found(self) -> tuple[str, ...]:
         """Return the sentences for the report's first block."""
         told = [f"{len(self.runs)} runs of {', '.join(sorted(set(self.runs['notebook'])))}: "
@@ -63,13 +83,18 @@ class RunComparison(Result):
             for number, name in zip(self.runs["number"], self.runs["run"], strict=True)
         ]
 
-    def pictures(self, reports: Path, *, most: int = 4) -> tuple[list[ImageArray], list[str]]:
-        """Return the first figures that all runs have and that are not the same in all, by name, and their captions."""
+    def pictures(self, reports: Path, *, most: int = 12) -> tuple[list[ImageArray], list[str]]:
+        """Return the first figures that all runs have and that are not the same in all, by name, and their captions.
+
+        At most four figures of each run, and of many runs so few that it makes ``most`` pictures, but one of each.
+        """
         from PIL import Image
 
         folders = [reports / name / "figures" for name in self.runs["run"]]
         names = sorted(set.intersection(*({path.name for path in folder.glob("*.png")} for folder in folders)))
-        differ = [name for name in names if len({(folder / name).read_bytes() for folder in folders}) > 1][:most]
+        differ = [name for name in names if len({(folder / name).read_bytes() for folder in folders}) > 1][
+            : max(1, min(4, most // len(folders)))
+        ]
         pictures = [np.array(Image.open(folder / name).convert("RGB")) for name in differ for folder in folders]
         captions = [f"{number}: {name[:-4].replace('_', ' ')}" for name in differ for number in self.runs["number"]]
         return pictures, captions
@@ -97,7 +122,7 @@ def compare_runs(runs: Sequence[str], *, reports: Path) -> RunComparison:
     numbers = [str(number) for number in range(1, len(paths) + 1)]
     overview = [
         {"number": number, "run": path.name, "notebook": manifest["notebook"], "status": manifest["status"],
-         "seal": _seal(path), "started": manifest["started"][:16], "found": manifest.get("headline", "")}
+         "seal": _seal(path), "started": format_started(manifest["started"]), "found": manifest.get("headline", "")}
         for number, path, manifest in zip(numbers, paths, manifests, strict=True)
     ]  # fmt: skip
     facts = [dict(_facts(manifest, step)) for manifest, step in zip(manifests, steps, strict=True)]

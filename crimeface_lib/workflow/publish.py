@@ -126,6 +126,13 @@ def provenance(step: dict[str, Any]) -> dict[str, Any]:
     }
 
 
+def _asked(cfg: RunConfig) -> dict[str, Any]:
+    """Return what is known of a run that did not get to its end: what it was asked."""
+    fields = cfg.model_dump(mode="json", exclude={"run", "store"})
+    hidden = {name: f"(input {name})" for name in input_fields(cfg)}
+    return {"run by": cfg.actor, "purpose": cfg.purpose, "parameters": dict(_flat(fields | hidden))}
+
+
 def _flat(parameters: Mapping[str, Any], section: str = "") -> Iterator[tuple[str, Any]]:
     """Yield each parameter by the name that ``-p`` knows it by."""
     for name, value in parameters.items():
@@ -151,7 +158,7 @@ def _publish_page(run: Opened, name: str, step: dict[str, Any] | None, *, status
         started=run.started,
         validation_id=run.cfg.method_validation,
     )
-    parents = provenance(step) if step else None
+    parents = provenance(step) if step else _asked(run.cfg)
     if step and step["reviews"]:
         cover = replace(cover, draft=_DRAFT.format(run=run.folder.name, review=step["reviews"][0]["review"]))
     executed: Any = _executed(run.folder, name)
@@ -211,4 +218,5 @@ def _without_paths(text: str, cfg: RunConfig) -> str:
         path = getattr(cfg, name)
         for form in sorted({str(path), str(path.resolve()), path.name}, key=len, reverse=True):
             text = text.replace(form, f"(input {name})")
+        text = text.replace(f"{name} (input {name}): (input {name})", f"(input {name})")
     return text

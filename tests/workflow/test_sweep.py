@@ -134,7 +134,7 @@ def test_a_sweep_ends_with_a_page_that_compares(workplace):
     steps = json.loads((page / "steps" / "compare_runs.json").read_text("utf-8"))
     assert "They differ in 1 parameter." in steps["found"]
     assert [entry["role"] for entry in steps["inputs"]] == ["run 1", "run 2"]
-    assert [row["name"] for row in steps["results"]["differences"]] == ["governance_review.since"]
+    assert steps["results"]["differences"] == [{"run": "1", "since": "2026-01-01"}, {"run": "2", "since": "2026-02-01"}]
 
 
 CODE = {"commit": "c0ffee" * 6, "changed_since_commit": False, "packages": {"numpy": "2.4.6"}}
