@@ -116,4 +116,7 @@ class BiasTrend:
         words = (
             f"{MEASURE_NAMES[self.measure.value]} by {self.attribute.value}, {len(rows)} reports; the table has it too"
         )
-        self.figure.value = f'<img alt="{escape(words)}" src="data:image/png;base64,{image}">'
+        self.figure.value = (
+            '<div class="cf-scroll" role="region" tabindex="0" aria-label="Figure">'
+            f'<img alt="{escape(words)}" src="data:image/png;base64,{image}"></div>'
+        )
