@@ -76,20 +76,21 @@ class FacePage:
         lamp = row(*self.lights)
         lamp.add_class("cf-lamp")
         self._below = column(lamp, self.facts)
-        self._side = column(
-            self.photo, self.gallery, self.which, html("<h3>Expression</h3>"), row(self.as_photo, self.neutral),
-            self.expressions, html("<h3>Save</h3>"), row(self.png), self.downloads, row(self.refile),
+        self._controls = column(
+            html("<h3>Expression</h3>"), row(self.as_photo, self.neutral), self.expressions,
+            html("<h3>Save</h3>"), row(self.png), self.downloads, row(self.refile),
         )  # fmt: skip
+        side = column(self.photo, self.gallery, self.which, self._controls)
         self._set_ready(False)
         limit = html(f'<span class="cf-note">JPEG, PNG, TIFF, BMP or WebP; up to {MAX_PHOTOS} photos and '
                      f"{self.max_bytes / 1e6:g} MB. They stay on this machine and aren't stored.</span>")  # fmt: skip
         cannot = html(f'<div class="cf-cannot"><b>What this can\'t say</b>{bullets(_CANNOT)}</div>')
         main = column(self._tools, self.canvas, self._below)
-        return column(row(self.sample, self.upload, limit), self.status, split(main, self._side), cannot)
+        return column(row(self.sample, self.upload, limit), self.status, split(main, side), cannot)
 
     def _set_ready(self, ready: bool) -> None:
         shown = "" if ready else "none"
-        for part in (self._tools, self._below, self._side):
+        for part in (self._tools, self._below, self._controls):
             part.layout.display = shown
         if not ready:
             self.photo.layout.display = self.which.layout.display = "none"

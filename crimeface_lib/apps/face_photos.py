@@ -61,16 +61,14 @@ def read_photo(name: str, source: bytes | ImageArray, *, which: int | None = Non
 
 
 def gallery(photos: Sequence[Photo], active: Photo | None) -> str:
-    """Return HTML: each photo with its boxes and points, the ``active`` one framed, and those left out by name."""
+    """Return HTML: the photos in use with boxes and points, the ``active`` one framed, then those left out and why."""
+    used, many = [photo for photo in photos if photo.seen is not None], len(photos) > 1
     shown = []
-    for number, photo in enumerate(photos, 1):
-        label = f"{number}: {photo.name}" if len(photos) > 1 else ""
-        caption = f"<figcaption>{escape(label)}</figcaption>" if label else ""
-        if photo.seen is None:
-            if label:
-                shown.append(f"<figure><figcaption>{escape(label)}. {escape(photo.problem)}</figcaption></figure>")
-            continue
+    for number, photo in enumerate(used, 1):
+        assert photo.seen is not None
         picture = draw_photo(photo.seen.photo, photo.faces, photo.index, points=photo.seen.view.points)
-        chosen = ' class="cf-chosen"' if photo is active and len(photos) > 1 else ""
+        caption = f"<figcaption>{number}: {escape(photo.name)}</figcaption>" if many else ""
+        chosen = ' class="cf-chosen"' if many and photo is active else ""
         shown.append(f"<figure{chosen}>{picture}{caption}</figure>")
-    return f'<div class="cf-gallery{" cf-many" if len(photos) > 1 else ""}">{"".join(shown)}</div>'
+    left_out = [f"<p>{escape(f'{photo.name}: {photo.problem}')}</p>" for photo in photos if many and photo.problem]
+    return f'<div class="cf-gallery{" cf-many" if many else ""}">{"".join(shown)}</div>{"".join(left_out)}'

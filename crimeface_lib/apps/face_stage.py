@@ -17,9 +17,14 @@ if TYPE_CHECKING:
 
 _HEIGHT = 500
 #: Code that k3d runs beside its plot. Its lamps are fixed to the viewer; the key lamp is ours to move, the fill stays,
-#: and the others are put out, since each costs time in every pixel. The picture is smoothed, which the page is not.
+#: and the others are put out, since each costs time in every pixel. Edges are smoothed by drawing more pixels, where a
+#: graphics card draws them; in the picture that is saved, always.
 _LAMP_CODE = (
-    "const w = K3DInstance.getWorld(); w.recalculateLights({3:.2f}); w.keyLight.intensity *= 1.15; "
+    "const w = K3DInstance.getWorld(); "
+    "const slow = /swiftshader|llvmpipe|software/i.test(K3DInstance.glInfo.unmaskedRenderer); "
+    "const ratio = slow ? devicePixelRatio : Math.max(2, devicePixelRatio); "
+    "if (w.renderer.getPixelRatio() !== ratio) w.renderer.setPixelRatio(ratio); "
+    "w.recalculateLights({3:.2f}); w.keyLight.intensity *= 1.15; "
     "w.keyLight.position.set({0:.3f}, {1:.3f}, {2:.3f}); w.headLight.visible = w.backLight.visible = false; "
     "K3DInstance.render();"
 )
@@ -42,7 +47,8 @@ class FaceStage:
         self.result = result
         self.coefficients: np.ndarray = result.fit.expressions[0].copy()
         self._neutral = result.model.decode(result.fit.identity)
-        self._look, self._meshes = "appearance", {}
+        self._look = "appearance"
+        self._meshes: dict[str, tuple[Any, np.ndarray]] = {}
         self.plot: k3d.Plot = self._make_plot()
         self._front = list(self.plot.camera)
 
@@ -125,7 +131,7 @@ class FaceStage:
         plot += clay
         doubt.color_range = list(result.uncertainty_limits)
         every, unrolled = np.arange(len(mesh.vertices)), mesh.unrolled()[1]
-        self._meshes: dict[str, tuple[Any, np.ndarray]] = {
+        self._meshes = {
             "appearance": (textured, unrolled), "shape": (clay, every), "uncertainty": (doubt, every)
         }  # fmt: skip
         if result.baked.albedo is not None:

@@ -59,9 +59,9 @@ class FaceViewer(FacePage):
             part.observe(lambda _: self._show_light(), "value")
         self.as_photo.on_click(lambda _: self._show_as_in_photo())
         self.neutral.on_click(lambda _: self._express(None))
-        self.front.on_click(lambda _: self.stage and self.stage.turn(None))
+        self.front.on_click(lambda _: None if self.stage is None else self.stage.turn(None))
         self.refile.on_click(lambda _: self._work(lambda: self._offer_files("the expression set above")))
-        self.png.on_click(lambda _: self.stage and self.stage.save_picture())
+        self.png.on_click(lambda _: None if self.stage is None else self.stage.save_picture())
 
     @property
     def reconstruction(self) -> Reconstruction | None:
@@ -164,7 +164,7 @@ class FaceViewer(FacePage):
         if left_out:
             said += f" Left out: {', '.join(left_out)}; why is said beside the head."
         self._say(f"{said} {_TURN}", "ready")
-        self._offer_files("the photo's expression")
+        self._offer_files("the photo's expression" if len(taken) == 1 else "photo 1's expression")
         if len(taken) > 1:
             self._tell_gain(result)
 
@@ -212,7 +212,6 @@ class FaceViewer(FacePage):
 
     def _draw_photos(self) -> None:
         self.gallery.value = gallery(self.photos, self._active)
-        self._side.layout.display = ""
 
     @property
     def _active(self) -> Photo | None:
