@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections.abc import Callable
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from traitlets.log import get_logger
@@ -55,11 +56,10 @@ class CrimeMap:
 
     def load(self) -> threading.Thread:
         """Read what ``load_app_events`` finds in the background, then show it; what is wrong is said on the page."""
-        try:
+        show: Callable[..., object] = _at_once  # no page waits
+        with suppress(RuntimeError):
             # widgets are made where the kernel answers the page: while it lists them, another thread must make none
             show = asyncio.get_running_loop().call_soon_threadsafe
-        except RuntimeError:  # no page waits
-            show = _at_once
         thread = threading.Thread(target=self._load, args=(show,), daemon=True)
         thread.start()
         return thread

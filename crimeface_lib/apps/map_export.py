@@ -69,8 +69,9 @@ class MapExport:
         """Return the map as reports draw it."""
         data = self.data
         grid = part_of(data.grid, self.inside)
+        made = f" {self.title}; DPIA {self.forecast.permit.dpia}." if self.forecast else ""
         words: dict[str, Any] = {
-            "attribution": f"{data.events.attribution} {self.completeness}.",
+            "attribution": f"{data.events.attribution} {self.completeness}.{made}",
             "caveat": self.forecast.risk.caveats[0] if self.forecast else _CAVEAT,
             "outline": None,
         }
@@ -103,7 +104,7 @@ class MapExport:
         with house_style():
             figure = new_figure(height=5.1 * map_shape(grid.cells) + 0.85, alt=f"Map: {self.title}")
             axes = figure.subplots()
-            look = {"color": BLUE, "alpha": 0.6, "edgecolor": INK, "linewidth": 0.4}
+            look: dict[str, Any] = {"color": BLUE, "alpha": 0.6, "edgecolor": INK, "linewidth": 0.4}
             axes.scatter(points.xy[:, 0], points.xy[:, 1], s=np.maximum(size, 1.5), **look)
             steps = sorted({max(1, points.most // 10), max(1, points.most // 2), points.most})
             handles = [axes.scatter([], [], s=120 * n / points.most, label=f"{n:,}", **look) for n in steps]

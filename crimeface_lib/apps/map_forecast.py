@@ -18,6 +18,7 @@ from crimeface_lib.crime import (
     MODEL_NAMES,
     MODEL_VERSION,
     SYNTHETIC_ATTRIBUTION,
+    PlaceEvaluation,
     PlaceRisk,
     evaluate_places,
     predict_places,
@@ -25,7 +26,7 @@ from crimeface_lib.crime import (
 )
 from crimeface_lib.crime.place_evaluation import BASELINE
 from crimeface_lib.crime.places import PLACE_CAVEATS
-from crimeface_lib.reporting import format_count, horizon_in_words
+from crimeface_lib.reporting import format_count, format_percent, horizon_in_words
 from crimeface_lib.reporting.maps import format_amount
 
 if TYPE_CHECKING:
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
     from crimeface_lib.workflow.apps_config import CrimeMapSection
 
 _TRIED = 6  # past months
+_SHARE = 0.05  # of the cells, of which it is said how much they held
 _PARTS = {
     "recency": "this cell, last quarter",
     "long_term": "this cell, before that",
@@ -146,8 +148,21 @@ def make_forecast(session: Session, data: CellMonths, kind: str | None, *, confi
         found = run_under_permit(
             store, permit, evaluate_places, events, data.grid, cutoffs=past, models=models, rng=0, **options
         )
-        scored = found.scores["cutoff"].nunique()
-        tried = f"Tried on {scored} of the last {_TRIED} months: {found.in_words()}"
+        tried = _in_words(found, config.model)
     except InputError:
         tried = "There are too few whole months to try it on the past: how good it is isn't known."
     return MapForecast(risk, permit, tried)
+
+
+def _in_words(found: PlaceEvaluation, model: str) -> str:
+    """Return how much of what followed lay where the model, the baseline and a year's counts pointed."""
+    table = found.summary[np.isclose(found.summary["area"], _SHARE)].set_index("model")
+    others = {BASELINE: f"the baseline, {MODEL_NAMES[BASELINE]}", "counts": "counting the last year alone"}
+    held = [f"{words}: {format_percent(table['hit_rate'][name], digits=0)}" for name, words in others.items()
+            if name != model]  # fmt: skip
+    first, times = table["hit_rate"][model], table["pai"][model]
+    return (
+        f"Tried on {found.scores['cutoff'].nunique()} past months: the {_SHARE:.0%} of cells that it ranked highest "
+        f"held {format_percent(first, digits=0)} of the records that followed, {times:.1f} times their share. "
+        f"To compare, {'; '.join(held)}."
+    )

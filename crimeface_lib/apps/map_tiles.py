@@ -76,7 +76,11 @@ class TileMap:
         figure.layout.map.center, figure.layout.map.zoom = self._view(np.ones(len(grid), dtype=bool))
         self._apply(figure, first)
         self.figure = figure_widget(figure)
-        self.figure.data[0].on_click(lambda _trace, points, _state: points.point_inds and on_cell(points.point_inds[0]))
+        self.figure.data[0].on_click(lambda _trace, points, _state: self._on_click(points, on_cell))
+
+    def _on_click(self, points: Any, on_cell: Callable[[int], None]) -> None:
+        if points.point_inds:
+            on_cell(int(points.point_inds[0]))
 
     def draw(self, layer: Layer) -> None:
         """Show another layer; of what is drawn only what differs is sent."""

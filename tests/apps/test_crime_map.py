@@ -217,6 +217,48 @@ def test_caveats_and_attribution_are_in_view_and_every_control_has_a_label(view,
     assert all(control.description for control in (*controls, view.save))
 
 
+def test_borders_of_the_config_are_drawn_and_name_the_areas(view, events, tmp_path):
+    import geopandas as gpd
+    from shapely.geometry import box
+
+    west, south, east, north = view.grid.cells.total_bounds
+    middle = round((west + east) / 2 / CELL) * CELL
+    halves = [box(west, south, middle, north), box(middle, south, east, north)]
+    gpd.GeoDataFrame({"part": ["West", "East"]}, geometry=halves, crs=events.crs).to_file(tmp_path / "parts.gpkg")
+    config = CrimeMapSection(cell=CELL, boundaries=tmp_path / "parts.gpkg", boundary_name="part")
+    app = CrimeMap(settings=Settings(home=tmp_path), config=config)
+    shown_here = app.show(AppEvents(events, "0" * 64))
+    assert list(shown_here.area.options) == [EVERYWHERE, "East", "West"]
+    shown_here.area.value, shown_here.layer.value = "West", "counts"
+    x = events.frame.geometry.x
+    assert f"{((x >= west) & (x < middle)).sum()}eventsin West" in plain(shown_here.facts.value)
+    line = shown_here.map.figure.data[1]
+    assert middle in np.round(line.x, 3)
+
+
+def test_over_tiles_it_shows_the_same_and_names_who_made_them(view, events):
+    tiles = {"tiles": "https://tiles.example.org/{z}/{x}/{y}.png", "tiles_attribution": "Map by Example"}
+    over = MapView(view.data, config=CrimeMapSection(**tiles), session=view.session)
+    over.layer.value = "counts"
+    cells, _, circles, ring = over.map.figure.data
+    np.testing.assert_array_equal(cells.z, shown(view))
+    (source,) = over.map.figure.layout.map.style["sources"].values()
+    assert source["tiles"] == [tiles["tiles"]]
+    assert "Map by Example" in over.widget.children[-1].value
+    assert over.widget.children[-1].value.count("Map by") == 1
+
+    class Clicked:
+        point_inds = (7,)
+
+    over.map._on_click(Clicked, over.show_cell)
+    corners = over.grid.cells.geometry.iloc[[7]].to_crs(4326).total_bounds
+    np.testing.assert_allclose([ring.lon.min(), ring.lat.min(), ring.lon.max(), ring.lat.max()], corners, atol=1e-9)
+    over.layer.value = "points"
+    assert len(circles.lon) == len(over.layer_shown.points.events)
+    view.layer.value = "points"
+    np.testing.assert_array_equal(circles.marker.size, view.map.figure.data[2].marker.size)
+
+
 def test_events_come_from_the_folder_or_are_the_sample(tmp_path, crimes, events, monkeypatch):
     monkeypatch.setattr("crimeface_lib.apps.map_data._SAMPLE_MONTHS", 3)
     settings = Settings(home=tmp_path)

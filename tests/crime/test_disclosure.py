@@ -93,3 +93,16 @@ def test_faults() -> None:
         suppress(pd.DataFrame([[1.5]]), 5)
     with pytest.raises(InputError, match="at least 2"):
         suppress(pd.DataFrame([[1]]), 1)
+
+
+def test_in_one_column_small_counts_that_cover_one_another_are_left_to_it(monkeypatch):
+    from crimeface_lib.crime.disclosure import _Network
+
+    rng = np.random.default_rng(7)
+    tables = [
+        pd.DataFrame({"n": rng.poisson(mean, rng.integers(1, 12))}) for mean in (0.5, 2.0, 6.0) for _ in range(20)
+    ]
+    found = [suppress(table).mask for table in tables]
+    monkeypatch.setattr(_Network, "is_free", lambda *_, **__: False)  # always searches
+    assert all((mask == suppress(table).mask).all() for mask, table in zip(found, tables, strict=True))
+    assert sum(mask.sum() for mask in found) > 100
