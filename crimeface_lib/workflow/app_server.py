@@ -17,6 +17,7 @@ from typing import Any
 from jinja2 import ChoiceLoader, FileSystemLoader
 from jupyter_server.base.handlers import Template404
 from jupyter_server.services.kernels.kernelmanager import AsyncMappingKernelManager
+from traitlets import Float
 from voila.app import Voila
 from voila.static_file_handler import MultiStaticFileHandler
 from voila.utils import create_include_assets_functions
@@ -37,8 +38,9 @@ class PatientKernelManager(AsyncMappingKernelManager):
     which that page loads; one look just then would end it.
     """
 
-    #: Seconds for which a page that took a kernel has the processor to itself.
-    patience = 8.0
+    patience = Float(8.0, help="seconds for which a page that took a kernel has the processor to itself").tag(
+        config=True
+    )
 
     def __init__(self, **options: Any) -> None:
         super().__init__(**options)

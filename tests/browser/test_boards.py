@@ -38,6 +38,8 @@ def test_the_board_keeps_nobody_out(board, barriers):
 
 
 def test_the_integrity_check_is_one_button_by_keyboard(board, tab_to):
+    tab_to(board, board.get_by_role("button", name="Integrity", exact=True))
+    board.keyboard.press("Space")
     tab_to(board, board.get_by_role("button", name="Check integrity"))
     board.keyboard.press("Enter")
     board.locator(".cf-board .cf-status").get_by_text("intact").first.wait_for()
@@ -46,8 +48,10 @@ def test_the_integrity_check_is_one_button_by_keyboard(board, tab_to):
 def test_a_review_is_opened_by_keyboard_and_shows_probe_and_candidate(lineup, tab_to):
     tab_to(lineup, lineup.get_by_role("button", name="Open", exact=True))
     lineup.keyboard.press("Enter")
-    lineup.get_by_label("Candidates").wait_for()
-    assert lineup.locator("#cf-main img, #cf-main svg image").count() >= 2
+    tab_to(lineup, lineup.get_by_label("Candidates"))
+    lineup.keyboard.type("sample")  # the one candidate who has a photo
+    lineup.get_by_text("Reference photo of sample-astronaut").wait_for()
+    assert lineup.locator("#cf-main img").count() == 2
 
 
 def test_the_review_keeps_nobody_out(lineup, barriers):
