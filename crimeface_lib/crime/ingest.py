@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from crimeface_lib.core.errors import InputError, SchemaError
-from crimeface_lib.core.types import FloatArray
+from crimeface_lib.core.types import FloatArray, Progress
 from crimeface_lib.crime import _assemble
 from crimeface_lib.crime._layouts import Parsed, parse, read_header
 from crimeface_lib.crime._sources import CsvFile, find_files, to_utf8
@@ -59,6 +59,7 @@ def read_events(
     missing_id: str = "keep",
     outside: str = "clip",
     max_bytes: int = 8 << 30,
+    progress: Progress | None = None,
 ) -> Events:
     """Read events from a folder tree, a zip or one CSV of data.police.uk.
 
@@ -79,6 +80,7 @@ def read_events(
     missing_place, missing_id : "keep" (off the map), "drop" or "refuse".
     outside : "clip" (kept in tables, off the map), "keep", "drop" or "refuse".
     max_bytes : limit on the CSV bytes, inflated.
+    progress : called with how many files are read, and of how many.
 
     Raises
     ------
@@ -97,7 +99,11 @@ def read_events(
     check_plane(crs)
     found = find_files(source, kind=kind, max_bytes=max_bytes)
     files = files_of(found.files, force)
-    parsed = [parse(file, kind=kind) for file in files]
+    parsed = []
+    for number, file in enumerate(files, start=1):
+        parsed.append(parse(file, kind=kind))
+        if progress is not None:
+            progress(number, len(files))
     table = rows_of(pa.concat_tables([p.table for p in parsed]).unify_dictionaries(), force)
     if table.num_rows == 0:
         raise InputError(f"{name}: got no rows in {len(files)} {kind} files, expected at least one event")

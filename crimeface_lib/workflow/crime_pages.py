@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from crimeface_lib.core.errors import ConfigError, CrimefaceError, InputError, SchemaError
+from crimeface_lib.workflow.shown import Working
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -51,7 +52,7 @@ def read_crime(run: Run) -> Events:
     pattern = "*.parquet" if cfg.read_points is None and cfg.read_events.layout == "crimeface" else "*.csv"
     source = run.take_in(cfg.crime, role="crime", evidence=False, pattern=pattern)
     if cfg.read_points is None:
-        events = crime.read_events(source, **cfg.read_events.model_dump())
+        events = crime.read_events(source, **cfg.read_events.model_dump(), progress=Working("files"))
     else:
         given = cfg.read_points.model_dump()
         borders = read_borders(run, given["plane"] or given["crs"])

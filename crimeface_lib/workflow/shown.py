@@ -77,20 +77,19 @@ class Working:
     """
 
     def __init__(self, what: str) -> None:
+        import sys
+
         self._what = what
         self._line: Any = None
         self._bar: Any = None
-        self._began = self._told = 0.0
-
-    def __enter__(self) -> Working:
-        import sys
-
-        self._began = time.monotonic()
+        self._began, self._told = time.monotonic(), 0.0
         if "ipykernel" in sys.modules and _in_notebook():
             from IPython.display import HTML, display
 
-            self._line = display(HTML(f'<p class="cf-note">{escape(self._what)} …</p>'), display_id=True)
-        else:
+            self._line = display(HTML(f'<p class="cf-note">{escape(what)} …</p>'), display_id=True)
+
+    def __enter__(self) -> Working:
+        if self._line is None:
             from rich.console import Console
             from rich.progress import Progress
 

@@ -151,8 +151,9 @@ def test_long_work_tells_how_far_it_is_and_its_line_goes(monkeypatch):
     monkeypatch.setattr(shown.time, "monotonic", lambda: next(clock))
     monkeypatch.setitem(sys.modules, "ipykernel", sys)
     monkeypatch.setattr(IPython.display, "display", lambda html, display_id: lines.append(html.data) or Line())
-    assert list(Working("<photos>").each("abc")) == ["a", "b", "c"]
-    assert "&lt;photos&gt; …" in lines[0]
+    working = Working("<photos>")
+    assert lines == ['<p class="cf-note">&lt;photos&gt; …</p>'], "before the first is done"
+    assert list(working.each("abc")) == ["a", "b", "c"]
     assert "1 of 3, about 40 s to go" in lines[2]
     assert lines[-1] == "<span></span>"
     assert len(lines) == 6
