@@ -16,7 +16,6 @@ from crimeface_lib.reporting.style import (
     LINE,
     MUTED,
     ORANGE,
-    PAPER,
     PURPLE,
     VERMILLION,
     house_style,
@@ -123,49 +122,53 @@ def moved_figure(results: pd.DataFrame, *, most: int = 15) -> Figure | None:
     share = 100 * rows[numbers].div(middle[rows.index], axis=0)
     names = [f"{row.table}, {row.column}" + (f": {row.row}" if row.row else "") for row in rows.itertuples()]
     with house_style():
-        figure = new_figure(height=0.8 + 0.34 * len(rows), alt=f"{len(rows)} numbers by run, as shares of the median")
+        figure = new_figure(height=0.8 + 0.44 * len(rows), alt=f"{len(rows)} numbers by run, as shares of the median")
         axes = figure.subplots()
         axes.axvline(100, color=LINE, linewidth=0.8, zorder=1)
-        axes.plot(share, range(len(rows)), linestyle="", alpha=0)  # for the axis to reach all
         width = float(np.ptp(share.to_numpy())) or 1.0
         for place, values in enumerate(share.to_numpy()):
-            for at, together in _close(values, within=0.035 * width):
-                axes.text(
-                    at,
-                    place,
-                    _numbers([numbers[k] for k in together]),
-                    color=BLUE,
-                    size=8,
-                    weight="bold",
-                    ha="center",
-                    va="center",
-                    bbox={"facecolor": PAPER, "edgecolor": "none", "pad": 0.8},
-                )
+            axes.plot(values, [place] * len(values), "o", color=BLUE, markersize=4)
+            for at, lane, runs in _labels(values, digit=0.018 * width):
+                axes.text(at, place + lane, _numbers(runs), color=INK, size=7.5, ha="center", va="center")
         axes.margins(x=0.08)
         labels = ["\n".join(wrap(name.replace("_", " "), 46)[:2]) for name in names]
         axes.set_yticks(range(len(rows)), labels, fontsize=7)
         axes.set_ylim(len(rows) - 0.5, -0.5)
-        axes.set_xlabel("share of the median of the runs, %; digits: the runs, those that lie close on one label")
+        axes.set_xlabel("share of the median of the runs, %   (digits: the runs)")
         axes.grid(axis="y")
         axes.tick_params(axis="y", length=0)
     return figure
 
 
-def _close(values: np.ndarray, *, within: float) -> list[tuple[float, list[int]]]:
-    """Return values that lie close to one another together: their mean, and the places of each."""
-    order = np.argsort(values, kind="stable")
-    parts = np.split(order, np.flatnonzero(np.diff(values[order]) > within) + 1)
-    return [(float(values[part].mean()), sorted(part.tolist())) for part in parts]
+def _labels(values: np.ndarray, *, digit: float) -> list[tuple[float, float, list[int]]]:
+    """Return the labels of a row: where, above or below the line, and for which runs; those that meet are one.
+
+    Parameters
+    ----------
+    digit : width of a character, in the unit of ``values``.
+    """
+    ends, made = {-0.3: -np.inf, 0.3: -np.inf}, []
+    for value in np.unique(values):
+        runs = (np.flatnonzero(values == value) + 1).tolist()
+        half = digit * len(_numbers(runs)) / 2
+        free = [lane for lane, end in ends.items() if value - half > end]
+        if free:
+            made.append([value, free[0], runs])
+        else:
+            made[-1][2] = sorted(made[-1][2] + runs)
+            value, half = made[-1][0], digit * len(_numbers(made[-1][2])) / 2
+        ends[made[-1][1]] = value + half + digit
+    return [(at, lane, runs) for at, lane, runs in made]
 
 
-def _numbers(numbers: list[str]) -> str:
+def _numbers(numbers: list[int]) -> str:
     """Return run numbers in few signs.
 
-    >>> _numbers(["1", "2", "3", "5"])
+    >>> _numbers([1, 2, 3, 5])
     '1–3, 5'
     """
     runs: list[list[int]] = []
-    for number in map(int, numbers):
+    for number in numbers:
         if runs and number == runs[-1][-1] + 1:
             runs[-1].append(number)
         else:

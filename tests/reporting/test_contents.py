@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import base64
+import io
 import re
 
 import nbformat.v4 as nbf
 import pandas as pd
 import pytest
+from PIL import Image
 
 from crimeface_lib.reporting import html_table, publish_notebook
 from crimeface_lib.reporting._contents import number_parts
@@ -25,11 +28,14 @@ def figure(png: str, caption: str, *, number: int = 1, width: int = 910) -> str:
 @pytest.fixture
 def page(png, tmp_path):
     wide = pd.DataFrame({f"a long name {n}": [f"some words {n}"] for n in range(14)})
+    tall = io.BytesIO()
+    Image.new("RGB", (200, 400)).save(tall, "PNG")
     parts = [
         figure(png, "Events a month."),
         html_table(wide, caption=LONG),
         wide.to_html(),
         figure(png, "A &lt;small&gt; one.", number=2, width=455),
+        figure(base64.b64encode(tall.getvalue()).decode(), "A tall one.", number=3),
         html_table(wide.T.reset_index().set_axis(["name", "words"], axis=1), caption="5 % of it."),
     ]
     outputs = [nbf.new_output("display_data", data={"text/html": part}) for part in parts]
@@ -43,6 +49,7 @@ def test_every_captioned_part_is_listed_and_the_list_leads_to_it(page):
     assert listed == [
         ("figure-1", "Figure 1", "Events a month"),
         ("figure-2", "Figure 2", "A &lt;small&gt; one"),
+        ("figure-3", "Figure 3", "A tall one"),
         ("table-1", "Table 1", "Rates by group, drawn from the newest report"),
         ("table-2", "Table 2", "5% of it"),
     ]
@@ -83,5 +90,7 @@ def test_wide_parts_stay_on_the_page_on_a_phone_and_on_paper(page, chromium):
             tab.emulate_media(media="print")
             tab.set_viewport_size({"width": 680, "height": 990})  # A4 without its margins
             assert tab.evaluate(outer.format("part => part.getBoundingClientRect().right")) <= 680
+            drawn = "[...document.images].map(i => [i.clientWidth / i.clientHeight, i.naturalWidth / i.naturalHeight])"
+            assert all(shown == pytest.approx(meant, rel=0.02) for shown, meant in tab.evaluate(drawn))
         finally:
             browser.close()
