@@ -10,6 +10,8 @@ from html import escape
 from typing import Any, TypeVar
 
 _Item = TypeVar("_Item")
+#: Shows nothing in a notebook, and a published page drops it.
+_NOTHING = "<script></script>"
 #: Seconds between two messages to a notebook.
 _BETWEEN = 0.3
 #: Pixels an inch of a saved figure.
@@ -123,7 +125,7 @@ class Working:
         if self._bar is not None:
             self._bar.stop()
         elif self._line is not None:
-            self._show("<span></span>")
+            self._show(_NOTHING)
 
     def _show(self, html: str) -> None:
         from IPython.display import HTML

@@ -13,6 +13,7 @@ import nbformat
 import pytest
 
 from crimeface_lib.core.settings import Settings
+from crimeface_lib.reporting._cells import make_ready
 from crimeface_lib.workflow import shown
 from crimeface_lib.workflow.config import build_config
 from crimeface_lib.workflow.passed_over import PassedOver
@@ -155,5 +156,8 @@ def test_long_work_tells_how_far_it_is_and_its_line_goes(monkeypatch):
     assert lines == ['<p class="cf-note">&lt;photos&gt; …</p>'], "before the first is done"
     assert list(working.each("abc")) == ["a", "b", "c"]
     assert "1 of 3, about 40 s to go" in lines[2]
-    assert lines[-1] == "<span></span>"
+    assert lines[-1] == "<script></script>"
+    output = nbformat.v4.new_output("display_data", data={"text/html": lines[-1]})
+    cell = nbformat.v4.new_code_cell("work()", outputs=[output])
+    assert not make_ready(nbformat.v4.new_notebook(cells=[cell])).notebook.cells[0].outputs, "a report has no trace"
     assert len(lines) == 6
