@@ -102,7 +102,7 @@ class FaceViewer(FacePage):
         sources : each the bytes of an image file, or (H, W, 3) uint8 RGB.
         names : of the files; numbers where they are not given.
         """
-        named = list(zip(names or [f"number {k}" for k in range(1, len(sources) + 1)], sources, strict=True))
+        named: list[Any] = list(zip(names or [f"number {k}" for k in range(1, len(sources) + 1)], sources, strict=True))
         self._work(lambda: self._show(named))
 
     def _work(self, task: Callable[[], None]) -> None:
@@ -122,16 +122,16 @@ class FaceViewer(FacePage):
             for button in buttons:
                 button.disabled = False
 
-    def _show(self, named: list[tuple[str, bytes | ImageArray]]) -> None:
+    def _show(self, named: list[tuple[str, bytes | memoryview | ImageArray]]) -> None:
         self._clear()
-        self._refuse_too_much([len(source) for _, source in named if isinstance(source, bytes)], len(named))
+        self._refuse_too_much([len(source) for _, source in named if not isinstance(source, np.ndarray)], len(named))
         if self._loading is not None and self._loading.is_alive():
             self._say("Loading the models…", "busy", done=0)
             self._loading.join()
         for number, (name, source) in enumerate(named):
             which = f"Photo {number + 1} of {len(named)}: l" if len(named) > 1 else "L"
             self._say(f"{which}ooking for a face and its 68 points…", "busy", done=number / (len(named) + 2))
-            self.photos.append(read_photo(name, source))
+            self.photos.append(read_photo(name, source if isinstance(source, np.ndarray) else bytes(source)))
             self._draw_photos()
         self._fit()
 
@@ -199,7 +199,9 @@ class FaceViewer(FacePage):
     # what is shown, and what is not
 
     def _clear(self) -> None:
-        self.photos = []
+        self._quiet = True
+        self.photos, self.photo.options = [], [("1", 0)]
+        self._quiet = False
         self._drop_stage()
         self.gallery.value = ""
 
@@ -246,9 +248,9 @@ class FaceViewer(FacePage):
     def _offer_photos(self) -> None:
         """Offer the photos in use, and the other faces of the one chosen."""
         self._quiet = True
-        used = self._used
+        used, chosen = self._used, self.photo.value
         self.photo.options = [(f"{k} of {len(used)}: {photo.name}", k - 1) for k, photo in enumerate(used, 1)]
-        self.photo.layout.display = "" if len(used) > 1 else "none"
+        self.photo.value, self.photo.layout.display = chosen, "" if len(used) > 1 else "none"
         self._quiet = False
         self._choose_photo()
 
@@ -266,25 +268,21 @@ class FaceViewer(FacePage):
     # what the widgets do
 
     def _on_upload(self, change: Any) -> None:
-        if not change["new"]:
-            return
-        files = change["new"]
-        self.upload.value = ()
-        try:
-            self._refuse_too_much([file["size"] for file in files], len(files))
-        except ImageError as error:  # before a copy is made
-            self._clear()
-            self._say(str(error), "problem")
-            return
-        self.show_photos([bytes(file["content"]) for file in files], names=[file["name"] for file in files])
+        if change["new"]:
+            named = [(file["name"], file["content"]) for file in change["new"]]
+            self.upload.value = ()
+            self._work(lambda: self._show(named))
 
     def _on_which(self, change: Any) -> None:
         if self._quiet or (active := self._active) is None or change["new"] is None:
             return
-        place = self.photos.index(active)
-        again = read_photo(active.name, active.source, which=change["new"])
-        self.photos[place] = again
-        self._work(self._fit)
+        place = next(k for k, photo in enumerate(self.photos) if photo is active)
+        self._work(lambda: self._use_face(place, change["new"]))
+
+    def _use_face(self, place: int, which: int) -> None:
+        self._say("Looking for the points of this face…", "busy", done=0)
+        self.photos[place] = read_photo(self.photos[place].name, self.photos[place].source, which=which)
+        self._fit()
 
     def _on_slider(self, change: Any) -> None:
         if self._quiet or self.stage is None:

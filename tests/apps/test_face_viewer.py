@@ -247,7 +247,9 @@ def test_as_in_the_photo_is_the_expression_and_the_view_of_the_photo_chosen(seve
     np.testing.assert_allclose((target - eye) / np.linalg.norm(target - eye), seen, atol=1e-6)
     viewer.front.click()
     assert viewer.stage.plot.camera[6:] == [0, 1, 0]
-    viewer.photo.value = 0
+    viewer.sample.click()
+    assert "One face was found" in viewer.status.value, "the photo chosen before is no longer there"
+    assert viewer.photo.layout.display == "none"
 
 
 def test_too_many_photos_are_refused_with_the_limit():
