@@ -186,6 +186,7 @@ class FaceViewer(FacePage):
         """Say how far the photos agree, once the head can already be turned: this fits it several times more."""
         from crimeface_lib.reconstruction import gain_of_views
 
+        self._tell(result, ("How far the photos agree is being worked out…",))
         views = [photo.seen.view for photo in self.photos if photo.seen is not None]
         gain = gain_of_views(result.model, views, sets=2, rng=0)
         told = (gain.in_words(), *gain.warnings)
