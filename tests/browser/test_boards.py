@@ -42,7 +42,7 @@ def test_the_integrity_check_is_one_button_by_keyboard(board, tab_to):
     board.keyboard.press("Space")
     tab_to(board, board.get_by_role("button", name="Check integrity"))
     board.keyboard.press("Enter")
-    board.locator(".cf-board .cf-status").get_by_text("intact").first.wait_for()
+    board.get_by_text("checked holds").first.wait_for()
 
 
 def test_a_review_is_opened_by_keyboard_and_shows_probe_and_candidate(lineup, tab_to):

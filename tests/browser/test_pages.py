@@ -59,6 +59,15 @@ def test_a_widget_that_voila_gave_up_is_fetched_again(visiting):
         page.get_by_text("Signed in as").wait_for()
 
 
+def test_a_page_whose_server_has_gone_says_so(visiting):
+    with visiting() as visit:
+        page = visit.open("governance_board")
+        page.route("**/api/kernels/*", lambda route: route.abort())
+        page.evaluate("document.dispatchEvent(new Event('visibilitychange'))")  # asks at once, not every ten seconds
+        page.get_by_text("Nothing answers this page any more").wait_for()
+        visit.complaints = [said for said in visit.complaints if "ERR_FAILED" not in said]
+
+
 def test_what_doesnt_exist_is_said_with_a_way_back(visiting):
     with visiting() as visit:
         for lost in ("voila/render/nothing.ipynb", "nothing"):
