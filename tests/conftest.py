@@ -8,7 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-collect_ignore_glob = ["bench*.py"]  # run by bench.py, which finds its parts beside it; doctests would import them
+# run by hand: a benchmark's parts are found beside it, and doctests would import them
+collect_ignore_glob = ["bench*.py", "pictures.py"]
 
 
 @pytest.fixture(scope="session")
