@@ -321,7 +321,7 @@ def test_every_map_carries_its_caveat():
     for path, call in calls:
         given = {keyword.arg or ast.unparse(keyword.value) for keyword in call.keywords}
         assert "caveat" in given or "source_note" in given, f"{path}: {ast.unparse(call)}"
-    app = (LIBRARY / "apps/crime_map.py").read_text()
+    app = (LIBRARY / "apps/map_view.py").read_text()
     assert "self.events.caveats" in app
     assert "attribution" in app
 

@@ -11,9 +11,12 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 from traitlets.log import get_logger
 
+from crimeface_lib.apps.map_cell import cell_html
 from crimeface_lib.apps.map_data import AppEvents, CellMonths, load_app_events
+from crimeface_lib.apps.map_layers import Choice, make_layer
 from crimeface_lib.apps.map_view import MapView
 from crimeface_lib.apps.page import column, html, status
 from crimeface_lib.apps.session import Session
@@ -71,6 +74,7 @@ class CrimeMap:
             prepared = self._prepare(load_app_events(settings=self.settings))
             _ = go.FigureWidget  # slow to import the first time
             show(self._put, *prepared)
+            _rehearse(prepared[0])
         except CrimefaceError as error:
             show(self._fail, f"No map: {error}.")
         except Exception:
@@ -104,6 +108,14 @@ class CrimeMap:
 
     def _fail(self, text: str) -> None:
         self._stage.children = (html(status(text, state="problem")),)
+
+
+def _rehearse(data: CellMonths) -> None:
+    """Import and count, once the map is there, what its other layers and the first cell need."""
+    every, last = np.ones(len(data.grid), dtype=bool), len(data.events.months) - 1
+    for layer in ("hotspots", "points"):
+        make_layer(data, Choice(layer, None, None, 0, last), every, bandwidth=1.0)
+    cell_html(data, 0, Choice("counts", None, None, 0, last), None)
 
 
 def _at_once(call: Callable[..., object], *arguments: Any) -> None:

@@ -72,30 +72,30 @@ class MapExport:
         made = f" {self.title}; DPIA {self.forecast.permit.dpia}." if self.forecast else ""
         words: dict[str, Any] = {
             "attribution": f"{data.events.attribution} {self.completeness}.{made}",
-            "caveat": self.forecast.risk.caveats[0] if self.forecast else _CAVEAT,
             "outline": None,
         }
+        caveat = self.forecast.risk.caveats[0] if self.forecast else _CAVEAT
         if self.choice.area is not None and self.borders is not None:
             words["outline"] = self.borders[self.borders["name"] == self.choice.area]
         if self.forecast is not None:
             risk = self.forecast.risk
             parts = risk.contributions[self.inside].reset_index(drop=True)
             part = replace(risk, risk=risk.risk[self.inside], contributions=parts, grid=grid)
-            return risk_map(part, share=_CHOSEN, **words)
+            return risk_map(part, share=_CHOSEN, caveat=caveat, **words)
         values = self.layer.values[self.inside]
         if self.choice.layer == "points":
             return self._points_figure(grid, words)
         if self.choice.layer == "density" and self.layer.known:
             events = int(self._counts().sum())
             density = Density(values, self.bandwidth, events, True, grid)
-            return hotspot_map(density, title=self.title, **words)
+            return hotspot_map(density, title=self.title, caveat=caveat, **words)
         counts = data.counts(self.choice.kind)[self.choice.shown].sum(axis=0)
         if self.choice.layer == "hotspots" and np.ptp(counts) > 0:
             found = getis_ord(counts.astype(float), data.grid)
             flat = {name: getattr(found, name)[self.inside] for name in ("z", "p", "hot", "cold")}
-            return hotspot_map(replace(found, grid=grid, **flat), title=self.title, **words)
+            return hotspot_map(replace(found, grid=grid, **flat), title=self.title, caveat=caveat, **words)
         legend = self.layer.label.replace(" per ", "\nper ")
-        return crime_map(grid.cells, values, title=self.title, legend=legend, **words)
+        return crime_map(grid.cells, values, title=self.title, legend=legend, caveat=caveat, **words)
 
     def _points_figure(self, grid: Any, words: dict[str, Any]) -> Figure:
         points = self.layer.points
@@ -111,7 +111,7 @@ class MapExport:
             beyond = finish_map(axes, grid.cells, title=self.title, outline=words["outline"])
             legend = "recorded events\nat a snap point"
             figure.legend(handles=handles, title=legend, loc="outside right upper", **LEGEND)
-            caption(figure, words["caveat"], words["attribution"], beyond=beyond)
+            caption(figure, _CAVEAT, words["attribution"], beyond=beyond)
         return figure
 
     # -- table -------------------------------------------------------------------------------------------------
