@@ -17,7 +17,8 @@ _FIGURE = re.compile(
     re.DOTALL,
 )
 _TABLE = re.compile(
-    r"""(<div class="cf-scroll"[^>]*>\s*)?(<table\b[^>]*>)(?:<caption>(.*?)</caption>)?(.*?</table>)(?(1)\s*</div>)""",
+    r'(<div class="cf-scroll"[^>]*>\s*)?'
+    r"(<table\b[^>]*>)(?:<caption[^>]*>(.*?)</caption>)?(.*?</table>)(?(1)\s*</div>)",
     re.DOTALL,
 )
 _PERCENT = re.compile(r"(?<=[\d)])[ \u00a0\u2009\u202f]%")

@@ -13,7 +13,6 @@ if TYPE_CHECKING:
     import pandas as pd
 
 _LEFT = " style=text-align:left"  # JupyterLab sets every cell to the right
-_DATE = f' class="cf-date"{_LEFT}'
 _THIN = "\u2009"
 _SUPERSCRIPT = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
 
@@ -96,9 +95,7 @@ def html_table(frame: pd.DataFrame, *, caption: str = "", note: str = "") -> str
     )
     body = "".join(
         "<tr>"
-        + "".join(
-            f"<td{_DATE if is_date(text) else kind}>{escape(text)}</td>" for kind, text in zip(kinds, row, strict=True)
-        )
+        + "".join(f"<td{_special(text) or kind}>{escape(text)}</td>" for kind, text in zip(kinds, row, strict=True))
         + "</tr>"
         for row in cells
     )
@@ -106,6 +103,13 @@ def html_table(frame: pd.DataFrame, *, caption: str = "", note: str = "") -> str
     bottom = f'<p class="cf-note">{escape(note)}</p>' if note else ""
     table = f'<table class="cf-table">{top}<thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>'
     return f'<div class="cf-scroll">{table}</div>{bottom}'
+
+
+def _special(text: str) -> str:
+    """Return the attributes of a cell that must not break over lines, or may break anywhere."""
+    if is_date(text):
+        return f' class="cf-date"{_LEFT}'
+    return f' class="cf-hash"{_LEFT}' if re.fullmatch(r"(?:sha\d+:)?[0-9a-f]{32,128}", text) else ""
 
 
 def is_date(text: str) -> bool:

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import json
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
 
 from crimeface_lib.core.errors import ConfigError, InputError, MissingBackendError, NotFoundError
-from crimeface_lib.workflow import compare_runs, sweep
+from crimeface_lib.core.settings import load_settings
+from crimeface_lib.workflow import compare_runs, load_config, sweep
+from crimeface_lib.workflow.config import config_path
 from crimeface_lib.workflow.sweep import Point, load_sweep, plan_sweep, run_sweep
 
 
@@ -95,6 +99,55 @@ def test_every_combination_is_checked_before_anything_runs(workplace):
         load_sweep("../other")
 
 
+def test_one_force_of_several_may_be_asked_for_by_its_short_name(workplace, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    found = plan_sweep("crime_forecast", {"horizon": [1, 3], "force": ["merseyside"]}, {"crime": "x.zip"})
+    assert found.shared["crime"] == str(tmp_path / "x.zip"), "gone on with from anywhere"
+    cfg = load_config(config_path("crime_forecast"), {**found.shared, **found.points[1].parameters})
+    assert (cfg.horizon, cfg.read_events.force, cfg.read_events.layout) == (3, "merseyside", "police.uk")
+    with pytest.raises(ConfigError, match="expected one of them"):
+        plan_sweep("crime_forecast", {"force": ["a"]}, {"crime": "x.zip", "read_events.force": "b"})
+
+
+@pytest.mark.parametrize(
+    ("does", "attempts", "reason"),
+    [
+        ("import os; os.kill(os.getpid(), 9)", 2, "ended with -9"),
+        ("raise SystemExit('no such folder')", 1, "ended with 1: no such folder"),
+    ],
+)
+def test_a_point_whose_process_dies_is_a_failed_one(workplace, monkeypatch, does, attempts, reason):
+    monkeypatch.setattr(sweep, "_POINT", does)
+    found = run_sweep(points(1, 2), workers=2)
+    assert [(point.status, point.attempts, point.exit_code) for point in found.points] == [("failed", attempts, 1)] * 2
+    assert reason in found.points[0].reason
+    assert load_sweep(found.id) == found
+
+
+def test_points_run_on_a_cluster_and_one_that_is_lost_there_stops_none(workplace, monkeypatch):
+    distributed = pytest.importorskip("distributed", reason="no Dask: pip install 'crimeface-lib[distributed]'")
+
+    def run_apart(id, place):
+        if place == 1:
+            raise distributed.KilledWorker("run_apart", None, 3)
+        sweep._keep(id, place, Point({"seed": place}, status="done"), load_settings())
+        return load_sweep(id).points[place]
+
+    monkeypatch.setattr(sweep, "run_apart", run_apart)
+    options = {"n_workers": 1, "threads_per_worker": 2, "processes": False, "protocol": "tcp", "dashboard_address": None}
+    with distributed.LocalCluster(host="127.0.0.1", **options) as cluster:
+        found = run_sweep(points(0, 1, 2), scheduler=cluster.scheduler_address)
+    assert [point.status for point in found.points] == ["done", "failed", "done"]
+    assert "KilledWorker" in found.points[1].reason
+
+
+def test_a_scheduler_that_does_not_answer_is_named(workplace, monkeypatch):
+    distributed = pytest.importorskip("distributed", reason="no Dask: pip install 'crimeface-lib[distributed]'")
+    monkeypatch.setattr(distributed, "Client", lambda *a, **k: (_ for _ in ()).throw(OSError("timed out")))
+    with pytest.raises(InputError, match="dask scheduler"):
+        run_sweep(points(1), scheduler="tcp://127.0.0.1:1")
+
+
 def test_a_scheduler_needs_dask(workplace, monkeypatch):
     monkeypatch.setitem(sys.modules, "distributed", None)
     with pytest.raises(MissingBackendError, match=r"crimeface-lib\[distributed\]"):
@@ -126,10 +179,22 @@ def test_a_kernel_killed_from_outside_is_tried_again(workplace):
 
 
 @pytest.mark.slow
-def test_a_sweep_ends_with_a_page_that_compares(workplace):
-    command = [Path(sys.executable).with_name("crimeface"), "sweep", "governance_review"]
-    done = subprocess.run([*command, "--grid", "since=2026-01-01,2026-02-01"], capture_output=True, check=False)
+def test_a_sweep_stopped_by_hand_goes_on_and_ends_with_a_page_that_compares(workplace):
+    command = [Path(sys.executable).with_name("crimeface"), "sweep"]
+    asked = ["governance_review", "--grid", "since=2026-01-01,2026-02-01"]
+    begun = subprocess.Popen([*command, *asked], stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    kept = workplace.root / "home" / "sweeps"
+    while begun.poll() is None and len(list(kept.glob("*/*.json"))) < 2:
+        time.sleep(0.1)
+    begun.send_signal(signal.SIGINT)
+    said = begun.communicate()[1]
+    assert begun.returncode == 130, said
+    (id,) = (path.stem for path in kept.glob("*.json"))
+    assert {point.status for point in load_sweep(id).points} == {"interrupted"}
+    interrupted = {path.name for path in workplace.runs()}
+    done = subprocess.run([*command, "--resume", id], capture_output=True, check=False)
     assert done.returncode == 0, done.stderr
+    assert {point.run for point in load_sweep(id).points} == interrupted, "each went on with its own run"
     page = next(path for path in workplace.runs() if "compare" in path.name)
     steps = json.loads((page / "steps" / "compare_runs.json").read_text("utf-8"))
     assert "They differ in 1 parameter." in steps["found"]
