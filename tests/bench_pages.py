@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Iterator
 from functools import cache, partial
 
+import bench_slider
 from bench_timing import Benchmark, Measured, Options, Sample, Skipped, busy_seconds, medians
 
 from crimeface_lib.core.errors import MissingBackendError
@@ -33,7 +34,7 @@ ROWS = [
         Benchmark("pages", f"{app}, first text", "s", ("≤ 4 s",), "", f"heading visible; {_PROTOCOL}", "playwright"),
         Benchmark("pages", f"{app}, ready", "s", ("≤ 4 s",), "", f"{useful}; {_PROTOCOL}", "playwright"),
     )
-]
+] + bench_slider.ROWS
 
 
 def load_pages(app: str, options: Options) -> tuple[Measured, Measured]:
@@ -89,3 +90,4 @@ def measure(options: Options) -> Iterator[tuple[str, Callable[[], Measured]]]:
     for app in _USEFUL:
         yield f"{app}, first text", lambda app=app: once(app)[0]
         yield f"{app}, ready", lambda app=app: once(app)[1]
+    yield from bench_slider.measure(options)
