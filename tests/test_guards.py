@@ -136,7 +136,7 @@ def test_no_public_path_goes_around_the_gate():
 
 
 def test_only_the_gated_modules_open_a_watchlist():
-    """P2: those that enrol, list and purge; and the run, which searches with a permit."""
+    """P2: those that enrol, list and purge; the review, which reads about its entries; the run, which has a permit."""
     opening = {
         path
         for path, text in sources()
@@ -146,6 +146,7 @@ def test_only_the_gated_modules_open_a_watchlist():
         "crimeface_lib/workflow/store.py", "crimeface_lib/workflow/run.py", "crimeface_lib/workflow/checks.py",
         "crimeface_lib/workflow/cli_governance.py", "crimeface_lib/workflow/demo.py",
         "crimeface_lib/workflow/retention.py", "crimeface_lib/workflow/cli_watchlist.py",
+        "crimeface_lib/workflow/lineup.py", "crimeface_lib/workflow/reference_photos.py",
     }  # fmt: skip
 
 

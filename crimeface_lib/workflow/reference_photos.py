@@ -74,7 +74,7 @@ def photos_only_of(watchlist: Watchlist, records: Collection[str]) -> set[str]:
 
 def drop_photos(store: CaseStore, sha256s: Collection[str], *, watchlist: str) -> None:
     """Erase the photos of a list's entries that are gone, each with a tombstone; one that is held stays until it
-    isn't, and is due in ``crimeface retention plan``.
+    isn't, and is due in ``crimeface retention list``.
     """
     who: dict[str, str] = {"actor": "retention", "purpose": PURPOSE}
     kept = store.evidence.list(**who, kind=KIND, case=case_of(watchlist)) if sha256s else ()

@@ -118,7 +118,9 @@ def check_failed(workplace, code, said, message, *, secret):
     manifest = json.loads((folder / "run.json").read_text())
     assert manifest["status"] == "failed"
     assert secret not in manifest["reason"], "a path can hold a name"
-    assert not list(folder.glob("*.html"))
+    (page,) = folder.glob("*.html")
+    assert "The run" in page.read_text(), "it says why"
+    assert secret not in page.read_text()
     assert folder.name in (workplace.reports / "index.html").read_text()
     assert not list((workplace.root / "home/store").glob("watchlists/*"))
     assert not list((workplace.root / "home/store").glob("evidence/vault/**/*.obj"))
