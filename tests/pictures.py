@@ -62,7 +62,7 @@ def pages(server: AppServer) -> Iterator[Callable[[str], Any]]:
         browser = engine.chromium.launch(executable_path=str(find_chromium()), args=ARGUMENTS)
 
         def open_app(title: str) -> Any:
-            page = browser.new_context(viewport={"width": 1280, "height": 800}).new_page()
+            page = browser.new_context(viewport={"width": 1280, "height": 1060}).new_page()
             page.set_default_timeout(120_000)
             page.goto(server.url)
             if title:
@@ -103,6 +103,8 @@ def main() -> None:
             shoot("app_map", crimes)
             lineup = open_app("Candidate review")
             sign_in(lineup, "demo-reviewer-1 (reviewer)")
+            lineup.get_by_role("button", name="Open", exact=True).click()
+            lineup.get_by_label("Compare the photos first", exact=False).uncheck()
             shoot("app_lineup", lineup)
             board = open_app("Governance board")
             sign_in(board, "demo-dpo (approver)")

@@ -48,7 +48,7 @@ class CrimeMap:
         self, *, settings: Settings | None = None, config: CrimeMapSection | None = None, session: Session | None = None
     ) -> None:
         self.settings = settings or load_settings()
-        self.session = session or Session(settings=self.settings)
+        self.session = session or Session(optional="Sign in for the forecast", settings=self.settings)
         self._config = config
         self.view: MapView | None = None
         self._stage = column(html(status(_LOADING, state="busy")))

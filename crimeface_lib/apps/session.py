@@ -33,6 +33,7 @@ class Session:
 
     Parameters
     ----------
+    optional : words of a button that asks for the line, on a page that is of use without; else it is there at once.
     environ : of this process; a JupyterHub says in it whose server this is.
 
     Attributes
@@ -41,13 +42,15 @@ class Session:
     demonstration : whether that is the demonstration's store, in which everything is a sample.
     """
 
-    def __init__(self, *, settings: Settings | None = None, environ: Mapping[str, str] = os.environ) -> None:
+    def __init__(
+        self, *, optional: str = "", settings: Settings | None = None, environ: Mapping[str, str] = os.environ
+    ) -> None:
         self.settings = settings or load_settings()
         self.user: User | None = None
         self.store: CaseStore | None = None
         self.demonstration = False
         self._callbacks: list[Callable[[], None]] = []
-        self._make_widgets()
+        self._make_widgets(optional)
         if environ.get("JUPYTERHUB_USER"):
             self._enter(lambda store: store.people.from_jupyterhub(environ), self._folder())
         self._show()
@@ -124,7 +127,10 @@ class Session:
         finally:
             self.secret.value = ""
 
-    def _make_widgets(self) -> None:
+    def _make_widgets(self, optional: str) -> None:
+        self.ask = widgets.Button(description=optional)
+        self.ask.on_click(lambda _: self._ask())
+        self._folded = bool(optional)
         self.account = widgets.Text(placeholder="Account", description="Account")
         self.secret = widgets.Password(placeholder="Password or token", description="Password or token")
         self.go = widgets.Button(description="Sign in", button_style="primary")
@@ -138,20 +144,27 @@ class Session:
         self._form = row(self.account, self.secret, self.go)
         self._demo = row(self.sample, self.open_sample)
         self._signed = row(self.name, self.leave)
-        self.widget = column(self._signed, self._form, self._demo, self.note)
+        self.widget = column(self.ask, self._signed, self._form, self._demo, self.note)
         self.widget.add_class("cf-session")
 
     def _show(self) -> None:
         inside = self.user is not None
-        accounts = [] if inside else _demo_accounts(self.settings)
+        open_line = not inside and not self._folded
+        accounts = _demo_accounts(self.settings) if open_line else []
         self.sample.options = accounts
         self.sample.index = 0 if accounts else None  # one that was emptied chooses none by itself
-        for part, shown in ((self._signed, inside), (self._form, not inside), (self._demo, bool(accounts))):
-            part.layout.display = "" if shown else "none"
+        shown = {self.ask: self._folded and not inside, self._signed: inside, self._form: open_line}
+        for part, wanted in (*shown.items(), (self._demo, bool(accounts))):
+            part.layout.display = "" if wanted else "none"
         if self.user is not None:
             where = "the demonstration, in which everything is a sample" if self.demonstration else "this team's store"
             roles = ", ".join(sorted(self.user.roles)) or "no role"
             self.name.value = f'<p class="cf-who">Signed in as <b>{self.user.id}</b> ({roles}), looking at {where}.</p>'
+
+    def _ask(self) -> None:
+        self._folded = False
+        self._show()
+        self.account.focus()
 
     def _tell(self) -> None:
         self._show()

@@ -114,3 +114,14 @@ def test_on_a_hub_the_hub_says_who_it_is(team):
     session = Session(settings=team, environ={"JUPYTERHUB_USER": "rita"})
     assert session.user is None, "the variable alone proves nothing"
     assert "Not signed in" in session.note.value
+
+
+def test_where_a_page_is_of_use_without_it_the_line_is_asked_for(team):
+    session = Session(optional="Sign in for the forecast", settings=team, environ={})
+    assert session._form.layout.display == "none"
+    session.ask.click()
+    assert session._form.layout.display == ""
+    session.sign_in("rita", PASSWORD)
+    assert session.ask.layout.display == session._form.layout.display == "none"
+    session.leave.click()
+    assert session._form.layout.display == ""
