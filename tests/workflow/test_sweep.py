@@ -243,6 +243,23 @@ def test_only_what_differs_is_shown_and_rows_are_known_by_their_words(tmp_path):
     assert found.runs["seal"].str.startswith("does not hold: run.json.sig is missing").all()
 
 
+def test_many_runs_are_shown_a_row_a_run_and_few_a_row_a_difference(tmp_path):
+    for number, cell in enumerate([100.0, 250.0, 500.0], 1):
+        make_run(tmp_path, f"r{number}", {"hot": {"cells": 5 * number}}, cell=cell)
+    found = compare_runs(["r1", "r2", "r3"], reports=tmp_path)
+    assert found.differences_shown().to_dict("records") == [
+        {"run": "1", "make_grid.cell": "100.0"},
+        {"run": "2", "make_grid.cell": "250.0"},
+        {"run": "3", "make_grid.cell": "500.0"},
+    ]
+    assert found.results_shown().to_dict("records") == [
+        {"what differs": "hot, cells", "1": 5, "2": 10, "3": 15, "range": 10}
+    ]
+    make_run(tmp_path, "r4", {}, cell=1.0, sha="c" * 64)
+    two = compare_runs(["r1", "r4"], reports=tmp_path).differences_shown()
+    assert two[["what", "name", "1", "2"]].iloc[0].tolist() == ["parameter", "make_grid.cell", "100.0", "1.0"]
+
+
 def test_runs_are_named_by_id_and_differ(tmp_path):
     make_run(tmp_path, "a", {})
     for runs in (["a"], ["a", "a"], ["a", "../a"]):
