@@ -75,7 +75,7 @@ def load_pages(app: str, options: Options) -> tuple[Measured, Measured]:
     return medians({"ours": parts[0]}, note), medians({"ours": parts[1]}, note)
 
 
-def _wait_for_quiet(*, most: float = 240.0) -> None:
+def _wait_for_quiet(*, most: float = 90.0) -> None:
     """Wait until the kernels have run their notebooks: less than a third of a core busy for three seconds."""
     end = time.monotonic() + most
     while time.monotonic() < end:

@@ -38,22 +38,20 @@ class PatientKernelManager(AsyncMappingKernelManager):
     which that page loads; one look just then would end it.
     """
 
-    patience = Float(8.0, help="seconds for which a page that took a kernel has the processor to itself").tag(
-        config=True
-    )
+    patience = Float(8.0, help="seconds for which a page that took a kernel has the machine to itself").tag(config=True)
 
     def __init__(self, **options: Any) -> None:
         super().__init__(**options)
         self._alone: set[str] = set()
 
-    async def start_kernel(self, *, kernel_name: Any = None, path: Any = None, **options: Any) -> str:
+    async def start_kernel(self, **options: Any) -> str:  # type: ignore[override]  # as Jupyter's own waiting one does
         """Start a kernel; one that replaces a taken one waits, until a visitor waits for it."""
         if "VOILA_REQUEST_URL" in options.get("env", {}):  # started because a page has just taken the one before
             end, task = time.monotonic() + self.patience, asyncio.current_task()
             pools: dict[str, list[Any]] = getattr(self, "_pools", {})  # Voila's own, of tasks not yet taken
             while time.monotonic() < end and any(task in pool for pool in pools.values()):
                 await asyncio.sleep(0.1)
-        started: str = await super().start_kernel(kernel_name=kernel_name, path=path, **options)
+        started: str = await super().start_kernel(**options)
         return started
 
     async def cull_kernel_if_idle(self, kernel_id: str) -> None:
@@ -66,7 +64,7 @@ class PatientKernelManager(AsyncMappingKernelManager):
         await super().cull_kernel_if_idle(kernel_id)
 
 
-class LastingFiles(MultiStaticFileHandler):  # type: ignore[misc]  # untyped
+class LastingFiles(MultiStaticFileHandler):
     """Files below an address that names their version: a browser that has one need not ask again."""
 
     def get_cache_time(self, path: str, modified: Any, mime_type: str) -> int:
@@ -76,7 +74,7 @@ class LastingFiles(MultiStaticFileHandler):  # type: ignore[misc]  # untyped
         self.set_header("Cache-Control", f"public, max-age={_YEAR}, immutable")
 
 
-class CrimefaceVoila(Voila):  # type: ignore[misc]  # untyped
+class CrimefaceVoila(Voila):
     """Voila as ``configs/voila`` sets it up, and what can't be said there."""
 
     def initialize(self, argv: Any = None) -> None:
