@@ -132,7 +132,8 @@ def synthetic_points(
         # one that steps out of the square, or comes too late, is not recorded
         seen = (time < days) & ((xy >= CORNER) & (xy <= np.add(CORNER, SIDE))).all(axis=1)
         time, xy, family, parent = time[seen], xy[seen], family[seen], parent[seen]
-        for store, part in zip((times, places, parents, families), (time, xy, parent, family), strict=True):
+        kept: tuple[list[Any], ...] = (times, places, parents, families)
+        for store, part in zip(kept, (time, xy, parent, family), strict=True):
             store.append(part)
     return _ordered(index[0].start_time, times, places, parents, families, PointTruth(
         per_day, week, season, growth, repeats, at_once, reach, delay, np.empty(0, int), np.empty(0, int),
