@@ -133,7 +133,7 @@ def _hotspots(data: CellMonths, choice: Choice, inside: BoolArray, bandwidth: fl
         top = data.keep(key, lambda: _highest_of_months(data, choice))
     said = (
         f"{int((scores > 0).sum())} of {format_count(len(scores))} cells stand out from the rest with their neighbours "
-        "(Getis-Ord Gi*, at most 5 % of them by chance); all others are pale."
+        "(Getis-Ord Gi*, at most 5% of them by chance); all others are pale."
     )
     return Layer(values, label, said, top)
 

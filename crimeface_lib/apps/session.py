@@ -130,6 +130,7 @@ class Session:
     def _make_widgets(self, optional: str) -> None:
         self.ask = widgets.Button(description=optional)
         self.ask.on_click(lambda _: self._ask())
+        self._ask_row = row(self.ask)
         self._folded = bool(optional)
         self.account = widgets.Text(placeholder="Account", description="Account")
         self.secret = widgets.Password(placeholder="Password or token", description="Password or token")
@@ -144,7 +145,7 @@ class Session:
         self._form = row(self.account, self.secret, self.go)
         self._demo = row(self.sample, self.open_sample)
         self._signed = row(self.name, self.leave)
-        self.widget = column(self.ask, self._signed, self._form, self._demo, self.note)
+        self.widget = column(self._ask_row, self._signed, self._form, self._demo, self.note)
         self.widget.add_class("cf-session")
 
     def _show(self) -> None:
@@ -153,7 +154,7 @@ class Session:
         accounts = _demo_accounts(self.settings) if open_line else []
         self.sample.options = accounts
         self.sample.index = 0 if accounts else None  # one that was emptied chooses none by itself
-        shown = {self.ask: self._folded and not inside, self._signed: inside, self._form: open_line}
+        shown = {self._ask_row: self._folded and not inside, self._signed: inside, self._form: open_line}
         for part, wanted in (*shown.items(), (self._demo, bool(accounts))):
             part.layout.display = "" if wanted else "none"
         if self.user is not None:

@@ -122,6 +122,6 @@ def test_where_a_page_is_of_use_without_it_the_line_is_asked_for(team):
     session.ask.click()
     assert session._form.layout.display == ""
     session.sign_in("rita", PASSWORD)
-    assert session.ask.layout.display == session._form.layout.display == "none"
+    assert session._ask_row.layout.display == session._form.layout.display == "none"
     session.leave.click()
     assert session._form.layout.display == ""
