@@ -130,7 +130,7 @@ class Session:
     def _make_widgets(self, optional: str) -> None:
         self.ask = widgets.Button(description=optional)
         self.ask.on_click(lambda _: self._ask())
-        self._ask_row = row(self.ask)
+        self._ask_row = row(*([self.ask] if optional else []))
         self._folded = bool(optional)
         self.account = widgets.Text(placeholder="Account", description="Account")
         self.secret = widgets.Password(placeholder="Password or token", description="Password or token")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import shutil
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from html import escape, unescape
 from os import PathLike
 from pathlib import Path
@@ -51,6 +52,13 @@ def html_to_pdf(
     if absent := [page for page in pages if not page.is_file()]:
         raise NotFoundError(f"no report at {absent[0]}; publish it first")
     browser_path = find_chromium(chromium)
+    # in a thread: a notebook's own thread has an event loop running, beside which Playwright can't have one
+    with ThreadPoolExecutor(1) as thread:
+        thread.submit(_print, pages, targets, browser_path).result()
+    return targets
+
+
+def _print(pages: list[Path], targets: list[Path], browser_path: Path) -> None:
     try:
         from playwright.sync_api import Error, sync_playwright
     except ImportError as error:
@@ -77,7 +85,6 @@ def html_to_pdf(
                 write_atomic(target, data)
         finally:
             browser.close()
-    return targets
 
 
 def find_chromium(chromium: StrPath | None = None) -> Path:

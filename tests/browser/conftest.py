@@ -69,8 +69,9 @@ def server(home) -> Iterator[AppServer]:
         yield server
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def browser() -> Iterator[Any]:
+    """A browser of the module's own: Playwright's event loop must have ended when the next tests start theirs."""
     playwright = pytest.importorskip("playwright.sync_api", reason="no Playwright: pip install 'crimeface-lib[pdf]'")
     try:
         path = find_chromium()
@@ -113,7 +114,7 @@ class Visit:
         assert not re.search(r"Traceback|Error\b|crimeface_lib|import ", text), "source or a traceback is on the page"
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def visiting(browser, server) -> Callable[..., Any]:
     """Return a context manager that lets a new visitor in, checks their page at its end and closes it."""
 

@@ -27,9 +27,13 @@ def board(visiting, tab_to) -> Iterator:
 
 @pytest.fixture(scope="module")
 def lineup(visiting, tab_to) -> Iterator:
+    """The review of the demonstration, opened by keyboard."""
     with visiting() as visit:
         page = visit.open("lineup")
         enter(page, tab_to, "demo-reviewer-1 (reviewer)")
+        tab_to(page, page.get_by_role("button", name="Open", exact=True))
+        page.keyboard.press("Enter")
+        page.get_by_label("Candidates").wait_for()
         yield page
 
 
@@ -46,8 +50,6 @@ def test_the_integrity_check_is_one_button_by_keyboard(board, tab_to):
 
 
 def test_a_review_is_opened_by_keyboard_and_shows_probe_and_candidate(lineup, tab_to):
-    tab_to(lineup, lineup.get_by_role("button", name="Open", exact=True))
-    lineup.keyboard.press("Enter")
     tab_to(lineup, lineup.get_by_label("Candidates"))
     lineup.keyboard.type("sample")  # the one candidate who has a photo
     lineup.get_by_text("Reference photo of sample-astronaut").wait_for()

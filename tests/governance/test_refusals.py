@@ -26,7 +26,7 @@ def reasons_in_the_source() -> set[tuple[str, str]]:
                 place = 3 if (node.func.attr, module) == ("_refuse", "register") else 2
                 reason = node.args[place]
                 texts = [n.value for n in ast.walk(reason) if isinstance(n, ast.Constant)]
-                assert texts or isinstance(reason, ast.Name), ast.unparse(node)
+                assert texts or isinstance(reason, ast.Name | ast.Starred), ast.unparse(node)
                 found |= {(module, text) for text in texts}
             assigned = isinstance(node, ast.AnnAssign | ast.Assign) and ast.unparse(node).startswith("refusals = {")
             if assigned and isinstance(node.value, ast.Dict):

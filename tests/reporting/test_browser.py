@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import shutil
 import subprocess
 
@@ -112,3 +113,11 @@ def test_pdf_says_what_is_missing(tmp_path, monkeypatch):
     monkeypatch.delenv("CRIMEFACE_CHROMIUM", raising=False)
     with pytest.raises(MissingBackendError, match="apt install chromium"):
         html_to_pdf(page, tmp_path / "x.pdf")
+
+
+def test_a_notebook_whose_event_loop_runs_can_print_too(report, chromium, tmp_path):
+    async def cell() -> None:
+        html_to_pdf(report, tmp_path / "a.pdf", chromium=chromium)
+
+    asyncio.run(cell())
+    assert (tmp_path / "a.pdf").read_bytes().startswith(b"%PDF")

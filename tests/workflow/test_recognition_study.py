@@ -211,7 +211,7 @@ def test_the_page_runs_whole_without_photos(workplace, monkeypatch):
         "calibration.json",
     }
     page = (folder / "evaluate_recognition.html").read_text()
-    assert page.count("<figcaption>") == 10
+    assert page.count('<figure class="cf-figure') == 10
     for words in ("Thresholds set on other people", "What the turn gains and costs", "Error rates by group"):
         assert words in page
     assert load_calibration(folder / "files" / "calibration.json").subjects == 60
