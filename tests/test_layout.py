@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import inspect
 import json
+import os
 import re
 import subprocess
 import sys
@@ -127,6 +128,14 @@ def test_no_large_file_and_no_photo_is_committed():
         assert file.suffix.lower() not in {".jpg", ".jpeg", ".pgm", ".npz", ".dat", ".onnx"}, (
             f"{file}: photos and weights stay out"
         )
+
+
+@pytest.mark.xdist_group("together")
+def test_tests_of_a_group_stay_with_one_worker(request):
+    """pytest-xdist does so by the test's name; a pytest that doesn't let it makes every costly fixture twice."""
+    if not os.environ.get("PYTEST_XDIST_WORKER"):
+        pytest.skip("one process: all tests are together")
+    assert request.node.nodeid.endswith("@together")
 
 
 def api_surface() -> dict[str, list[str]]:
