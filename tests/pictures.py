@@ -85,6 +85,7 @@ def shoot(name: str, page: Any, *, wait: int = 4000) -> None:
 
 
 def main() -> None:
+    """Make all pictures."""
     with tempfile.TemporaryDirectory() as place:
         run = demonstrate(Path(place))
         for name, file in FIGURES.items():
@@ -105,6 +106,7 @@ def main() -> None:
             sign_in(lineup, "demo-reviewer-1 (reviewer)")
             lineup.get_by_role("button", name="Open", exact=True).click()
             lineup.get_by_label("Compare the photos first", exact=False).uncheck()
+            lineup.get_by_label("Candidates").select_option(label="1 · sample-astronaut")
             shoot("app_lineup", lineup)
             board = open_app("Governance board")
             sign_in(board, "demo-dpo (approver)")

@@ -68,7 +68,7 @@ def candidate_facts(candidate: Candidate, *, scores: bool) -> str:
     """Return what is known of a candidate, with or without its score."""
     facts = {
         "Candidate": candidate.subject, "Category": candidate.category, "Source": candidate.source,
-        "Reference quality": f"{_whole(candidate.quality)} of 100", "Entry ends": f"{candidate.expires:%d %b %Y}",
+        "Reference quality": _of_100(candidate.quality), "Entry ends": f"{candidate.expires:%d %b %Y}",
     }  # fmt: skip
     if scores:
         facts |= {
@@ -125,7 +125,7 @@ def quality_html(quality: dict[str, Any]) -> str:
     )
     reasons = "".join(f" {one[:1].upper()}{one[1:]}." for one in quality.get("reasons", ()))
     said = f"Each part from 0 to 1. Weakest: {ordered[0][0]}.{reasons}"
-    caption = f"Quality of the probe: {_whole(quality.get('score'))} of 100"
+    caption = f"Quality of the probe: {_of_100(quality.get('score'))}"
     table = f'<table class="cf-table cf-quality"><caption>{caption}</caption><tbody>{bars}</tbody></table>'
     return f'{table}<p class="cf-note">{escape(said)}</p>'
 
@@ -209,6 +209,11 @@ def _picture(image: ImageArray | None, alt: str) -> str:
     picture.thumbnail((1280, 1280))
     picture.save(file, format="JPEG", quality=92)
     return f'<img alt="{escape(alt)}" src="data:image/jpeg;base64,{base64.b64encode(file.getvalue()).decode()}">'
+
+
+def _of_100(value: float | None) -> str:
+    said = _whole(value)
+    return said if said == "unknown" else f"{said} of 100"
 
 
 def _whole(value: float | None) -> str:

@@ -397,7 +397,7 @@ def test_the_weakest_part_of_the_probe_is_named_and_an_unknown_quality_told(qual
     assert f"Weakest: {weakest}" in quality_html(quality)
     assert quality_html(quality).count("<tr>") == 8
     assert "not known" in quality_html({})
-    assert "unknown of 100" in quality_html({"score": None, "parts": {"pose": 0.5}})
+    assert "Quality of the probe: unknown<" in quality_html({"score": None, "parts": {"pose": 0.5}})
 
 
 def test_a_photo_without_a_face_is_shown_as_it_is():
