@@ -19,7 +19,7 @@ check: $(READY)
 	$(BIN)/lint-imports
 
 lab: $(READY)
-	JUPYTER_CONFIG_PATH=$(CURDIR)/configs/jupyter $(BIN)/jupyter lab --ServerApp.root_dir=$(CURDIR) notebooks/00_start_here.ipynb
+	JUPYTER_CONFIG_PATH=$(CURDIR)/configs/jupyter $(BIN)/jupyter lab --ServerApp.root_dir=$(CURDIR)
 
 apps: $(READY)
 	$(BIN)/crimeface apps
