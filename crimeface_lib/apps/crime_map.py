@@ -12,15 +12,13 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from traitlets.log import get_logger
 
 from crimeface_lib.apps.map_cell import cell_html
 from crimeface_lib.apps.map_data import AppEvents, CellMonths, load_app_events
 from crimeface_lib.apps.map_layers import Choice, make_layer
 from crimeface_lib.apps.map_view import MapView
-from crimeface_lib.apps.page import column, html, status
+from crimeface_lib.apps.page import column, excusing, html, status
 from crimeface_lib.apps.session import Session
-from crimeface_lib.core.errors import CrimefaceError
 from crimeface_lib.core.settings import Settings, load_settings
 from crimeface_lib.workflow.apps_config import CrimeMapSection, load_apps_config
 from crimeface_lib.workflow.crime_pages import named_borders
@@ -29,7 +27,6 @@ if TYPE_CHECKING:
     import geopandas as gpd
 
 _LOADING = "Reading the recorded crime: some seconds for a large force…"
-_OUR_FAULT = "Something went wrong on our side: the server's log has the details."
 
 
 class CrimeMap:
@@ -70,17 +67,13 @@ class CrimeMap:
     def _load(self, show: Callable[..., object]) -> None:
         import plotly.graph_objects as go
 
-        try:
+        with excusing(
+            lambda text: show(self._fail, text), what="reading the events", words=lambda error: f"No map: {error}."
+        ):
             prepared = self._prepare(load_app_events(settings=self.settings))
             _ = go.FigureWidget  # slow to import the first time
             show(self._put, *prepared)
             _rehearse(prepared[0])
-        except CrimefaceError as error:
-            show(self._fail, f"No map: {error}.")
-        except Exception:
-            logger = get_logger()  # the kernel's own: what is printed here would go to the page
-            logger.exception("reading the events failed")
-            show(self._fail, _OUR_FAULT)
 
     def show(self, source: AppEvents) -> MapView:
         """Show events; the map is whole before it is on the page.

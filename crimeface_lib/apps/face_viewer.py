@@ -16,7 +16,7 @@ from traitlets.log import get_logger
 from crimeface_lib.apps.face_page import EMPTY, LOOKS, MAX_BYTES, MAX_PHOTOS, FacePage
 from crimeface_lib.apps.face_parts import expression_groups, file_links, plain_words, sample_photo
 from crimeface_lib.apps.face_photos import Photo, gallery, read_photo
-from crimeface_lib.apps.page import bullets, html
+from crimeface_lib.apps.page import bullets, excusing, html
 from crimeface_lib.core.errors import CrimefaceError, ImageError
 from crimeface_lib.core.types import ImageArray
 
@@ -24,7 +24,6 @@ if TYPE_CHECKING:
     from crimeface_lib.apps.face_stage import FaceStage
     from crimeface_lib.reconstruction import MorphableModel, Reconstruction
 
-_OUR_FAULT = "Something went wrong on our side: the server's log has the details. Try another photo."
 _TURN = "Drag turns the face, wheel or pinch zooms."
 
 
@@ -111,13 +110,8 @@ class FaceViewer(FacePage):
         for button in buttons:
             button.disabled = True
         try:
-            task()
-        except CrimefaceError as error:
-            self._say(plain_words(error), "problem")
-        except Exception:
-            logger = get_logger()  # the kernel's own: what is printed here would go to the page
-            logger.exception("showing photos failed")
-            self._say(_OUR_FAULT, "problem")
+            with excusing(lambda text: self._say(text, "problem"), what="showing photos", words=plain_words):
+                task()
         finally:
             for button in buttons:
                 button.disabled = False

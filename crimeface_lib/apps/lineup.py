@@ -6,19 +6,16 @@ of this process and is gone with the page.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import ipywidgets as widgets
-from traitlets.log import get_logger
 
 from crimeface_lib.apps.lineup_compare import Comparison
 from crimeface_lib.apps.lineup_decision import DecisionForm
 from crimeface_lib.apps.lineup_parts import decisions_html, reviews_table
-from crimeface_lib.apps.page import column, html, row, status
+from crimeface_lib.apps.page import column, excusing, html, row, status
 from crimeface_lib.apps.session import Session
-from crimeface_lib.core.errors import CrimefaceError
 
 if TYPE_CHECKING:
     from crimeface_lib.governance import Review
@@ -29,7 +26,6 @@ Told = TypeVar("Told")
 _SIGN_IN = "Sign in to see which candidate lists wait for you. Nothing of a search is shown before."
 _STATES = "Reviewers decide on candidate lists. Your account may see where each review stands, not what is in it."
 _NOTHING = "Your account's roles don't let you see reviews. An admin gives roles: crimeface people role."
-_OUR_FAULT = "Something went wrong on our side: the server's log has the details."
 
 
 class Lineup:
@@ -177,15 +173,9 @@ class Lineup:
         self._choice.layout.display = self._again.layout.display = "none"
 
     def _try(self, act: Callable[[], Told], failed: Told) -> Told:
-        """Return what ``act`` does; where it fails, ``failed``, and why is said in plain words, without a path."""
-        try:
+        """Return what ``act`` does; where it fails, ``failed``, and why is said."""
+        with excusing(lambda text: self._say(text, "problem"), what="the candidate review"):
             return act()
-        except CrimefaceError as error:
-            self._say(re.sub(r"(?<!\S)/\S*/", "", str(error)), "problem")
-        except Exception:
-            logger = get_logger()  # the kernel's own: what is printed here would go to the page
-            logger.exception("the candidate review failed")
-            self._say(_OUR_FAULT, "problem")
         return failed
 
     def _say(self, text: str, state: Any = "idle") -> None:

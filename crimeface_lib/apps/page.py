@@ -1,17 +1,24 @@
-"""Small parts that both apps are made of: text, status line, rows of widgets."""
+"""Small parts that the apps are made of: text, status line, rows of widgets, what is said when something fails."""
 
 from __future__ import annotations
 
 import os
+import re
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import cache
 from html import escape
 from typing import Any, Literal
 
 import ipywidgets as widgets
+from traitlets.log import get_logger
+
+from crimeface_lib.core.errors import CrimefaceError
 
 #: Set by ``workflow.app_server`` for its kernels: where it serves the code that widgets draw with.
 BUNDLES = "CRIMEFACE_BUNDLES"
 State = Literal["idle", "busy", "ready", "problem"]
+_OUR_FAULT = "Something went wrong on our side: the server's log has the details."
 
 
 def html(text: str = "", *, css: str = "") -> widgets.HTML:
@@ -50,6 +57,26 @@ def status(text: str, *, state: State = "idle", done: float | None = None) -> st
 def bullets(sentences: Any) -> str:
     """Return plain sentences as a list."""
     return "<ul>" + "".join(f"<li>{escape(str(one))}</li>" for one in sentences) + "</ul>"
+
+
+@contextmanager
+def excusing(
+    say: Callable[[str], object], *, what: str, words: Callable[[CrimefaceError], str] = str
+) -> Iterator[None]:
+    """Say on the page what goes wrong inside, in plain words without a path; a fault of ours goes to the log.
+
+    Parameters
+    ----------
+    what : was tried, for the log. words : what is said of an error that was made for people; its own by default.
+    """
+    try:
+        yield
+    except CrimefaceError as error:
+        say(re.sub(r"(?<!\S)/\S*/", "", words(error)))
+    except Exception:
+        logger = get_logger()  # the kernel's own: what is printed here would go to the page
+        logger.exception("%s failed", what)
+        say(_OUR_FAULT)
 
 
 def figure_widget(figure: Any) -> Any:

@@ -23,20 +23,28 @@ def events(crimes):
     return read_events(crimes)
 
 
+@pytest.fixture(scope="session")
+def settle():
+    """A function that makes a place with accounts, by their roles, the first an admin's; it returns the settings."""
+    from crimeface_lib.governance import User
+
+    def settle(folder, roles, *, password=None):
+        settings = Settings(home=folder / "home", reports_dir=folder / "reports")
+        people, by = CaseStore.open(settings.default_store, settings=settings).people, None
+        for account, role in roles.items():
+            added = people.add(User(account, frozenset({role})), password=password, by=by)
+            by = by or added
+        return settings
+
+    return settle
+
+
 @pytest.fixture
-def team(tmp_path):
+def team(tmp_path, settle):
     """Settings of a place whose store has an admin, a researcher, two reviewers, an approver and a stakeholder.
 
     Each has the password "correct horse battery".
     """
-    from crimeface_lib.governance import User
-
-    settings = Settings(home=tmp_path / "home", reports_dir=tmp_path / "reports")
-    store = CaseStore.open(settings.default_store, settings=settings)
     roles = {"ada": "admin", "rhea": "researcher", "rita": "reviewer", "remy": "reviewer", "paul": "approver",
              "stan": "stakeholder"}  # fmt: skip
-    by = None
-    for account, role in roles.items():
-        added = store.people.add(User(account, frozenset({role})), password="correct horse battery", by=by)
-        by = by or added
-    return settings
+    return settle(tmp_path, roles, password="correct horse battery")

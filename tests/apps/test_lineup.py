@@ -17,9 +17,7 @@ from crimeface_lib.apps import Lineup, Session
 from crimeface_lib.apps.lineup_parts import VIEWS, quality_html, view_style
 from crimeface_lib.core.errors import RefusedError
 from crimeface_lib.core.hashing import content_hash, sha256_bytes
-from crimeface_lib.core.settings import Settings
 from crimeface_lib.faces import assess_quality, detect_faces
-from crimeface_lib.governance import User
 from crimeface_lib.recognition import Embeddings, load_calibration
 from crimeface_lib.recognition.candidates import CandidateList
 from crimeface_lib.workflow.lineup import open_list, read_portrait
@@ -46,17 +44,11 @@ def quality(photo):
 
 
 @pytest.fixture
-def office(tmp_path):
+def office(tmp_path, settle):
     """Settings of a place with accounts that have no password: tokens are quicker."""
-    settings = Settings(home=tmp_path / "home", reports_dir=tmp_path / "reports")
-    store = CaseStore.open(settings.default_store, settings=settings)
     roles = {"ada": "admin", "rhea": "researcher", "rita": "reviewer", "remy": "reviewer", "ruth": "reviewer",
              "stan": "stakeholder"}  # fmt: skip
-    by = None
-    for account, role in roles.items():
-        added = store.people.add(User(account, frozenset({role})), by=by)
-        by = by or added
-    return settings
+    return settle(tmp_path, roles)
 
 
 class Case:

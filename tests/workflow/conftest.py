@@ -8,12 +8,27 @@ import subprocess
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from crimeface_lib.core.settings import Settings
+
+
+class Clock:
+    """Tells the time that a test sets."""
+
+    now = datetime.now(UTC)
+
+    def __call__(self) -> datetime:
+        return self.now
+
+
+@pytest.fixture
+def clock():
+    return Clock()
 
 
 @dataclass(frozen=True)

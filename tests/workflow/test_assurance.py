@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import os
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 
 import numpy as np
 import pandas as pd
@@ -27,18 +27,6 @@ from crimeface_lib.workflow.store import CaseStore
 SCHEDULE = {"evidence.photo": 30, "watchlist": 365, "run.report": 60, "run.parameters": 60}
 KEEPER = User("keeper", frozenset({"custodian"}))
 SECOND = User("second", frozenset({"custodian"}))
-
-
-class Clock:
-    now = datetime.now(UTC)
-
-    def __call__(self) -> datetime:
-        return self.now
-
-
-@pytest.fixture
-def clock():
-    return Clock()
 
 
 @pytest.fixture

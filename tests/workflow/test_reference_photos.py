@@ -20,18 +20,6 @@ from crimeface_lib.workflow.retention import apply_retention, plan_retention
 from crimeface_lib.workflow.store import CaseStore
 
 
-class Clock:
-    now = datetime.now(UTC)
-
-    def __call__(self) -> datetime:
-        return self.now
-
-
-@pytest.fixture
-def clock():
-    return Clock()
-
-
 @pytest.fixture
 def store(workplace, clock):
     opened = CaseStore.open(load_settings().default_store, clock=clock)
